@@ -1,0 +1,25 @@
+"""Large-mini-batch training studies: a grid in YAML is trained, aggregated, drawn and reported."""
+
+from snakemake.utils import min_version
+
+min_version("9.27")
+
+# a config file on the command line is another study: it replaces this one instead of being merged into it
+if not workflow.overwrite_configfiles:
+
+    configfile: "config/config.yaml"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/data.smk"
+include: "workflow/rules/train.smk"
+include: "workflow/rules/tables.smk"
+include: "workflow/rules/figures.smk"
+include: "workflow/rules/report.smk"
+
+
+rule all:
+    """Train every run of the study and report on it; fails at the end if runs failed, and names them."""
+    default_target: True
+    input:
+        checked=f"{RESULTS}/complete",

@@ -1,0 +1,29 @@
+"""Train one run on one rank: the only program that launchers start. The content is in the state folder."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+
+def main() -> int:
+    """Parse the command line and train; exit code 0 with an outcome, 75 when paused, 1 on failure."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--run", required=True, help="run id")
+    parser.add_argument("--state", required=True, type=Path, help="private folder of the run, with content.json")
+    parser.add_argument("--index", required=True, type=Path, help="index of the data set")
+    parser.add_argument("--root", required=True, type=Path, help="folder of the data set")
+    parser.add_argument("--settings", required=True, type=json.loads, help="placement, as JSON")
+    arguments = parser.parse_args()
+
+    from warmscale.training.rank_main import train_rank
+
+    return train_rank(
+        arguments.run, arguments.settings, state=arguments.state, index=arguments.index, root=arguments.root
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

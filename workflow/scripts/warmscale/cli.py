@@ -1,0 +1,77 @@
+"""The `warmscale` command: what Snakemake has no word for."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import shutil
+import sys
+from pathlib import Path
+
+SCHEMA = Path(__file__).parents[2] / "schemas/config.schema.json"
+
+
+class UserError(Exception):
+    """Something that the user can mend, said in one line."""
+
+
+def main(words: list[str] | None = None) -> int:
+    """Run a command line and return the exit code."""
+    arguments = _parser().parse_args(words)
+    try:
+        return arguments.command(arguments)
+    except UserError as error:
+        print(f"warmscale: {error}", file=sys.stderr)
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="warmscale", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    forget = commands.add_parser("forget", help="delete what runs have trained, so that they are trained anew")
+    forget.add_argument("runs", nargs="+", metavar="RUN", help="run ids")
+    forget.add_argument("--results", type=Path, default=Path("results"), help="folder of all studies")
+    forget.add_argument("--study", help="only in this study; default: in every study that has the run")
+    forget.set_defaults(command=_forget)
+    schema = commands.add_parser("schema", help="print the JSON schema of config files")
+    schema.add_argument("--check", action="store_true", help="fail if the checked-in schema is not fresh")
+    schema.add_argument("--write", action="store_true", help="renew the checked-in schema")
+    schema.set_defaults(command=_schema)
+    return parser
+
+
+def _forget(arguments: argparse.Namespace) -> int:
+    for run_id in arguments.runs:
+        for folder in find_run(arguments.results, run_id, arguments.study):
+            shutil.rmtree(folder)
+            print(f"deleted {folder}")
+    return 0
+
+
+def find_run(results: Path, run_id: str, study: str | None = None) -> list[Path]:
+    """State and published folders of a run; raises UserError where there are none."""
+    known = [path for kind in ("state", "runs") for path in sorted(results.glob(f"{study or '*'}/{kind}/*"))]
+    found = [path for path in known if path.name == run_id]
+    if not found:
+        close = difflib.get_close_matches(run_id, {path.name for path in known}, n=1, cutoff=0.0)
+        hint = f"; did you mean {close[0]}?" if close else ""
+        raise UserError(f"{run_id} is no run under {results / (study or '')}{hint}")
+    return found
+
+
+def _schema(arguments: argparse.Namespace) -> int:
+    from .study.schema import schema_text
+
+    text = schema_text()
+    if arguments.write:
+        SCHEMA.parent.mkdir(exist_ok=True)
+        SCHEMA.write_text(text)
+    elif not arguments.check:
+        print(text, end="")
+    elif not SCHEMA.exists() or SCHEMA.read_text() != text:
+        raise UserError(f"{SCHEMA.name} is not what the models say: run `warmscale schema --write` and commit it")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

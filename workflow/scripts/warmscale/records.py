@@ -1,0 +1,211 @@
+"""Files and rows: the columns of all records, atomic writes, and reading back what was written. Standard library only."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+EPOCH_COLUMNS = (
+    "run_id",
+    "epoch",  # from 1
+    "step",  # updates done
+    "images_seen",  # training images consumed since the start of the run
+    "learning_rate",  # of the epoch's last update
+    "train_loss",
+    "train_top1",  # percent, under the weights of the moment
+    "val_loss",
+    "top1",  # percent
+    "top5",  # percent
+    "images_per_sec",
+    "train_sec",
+    "eval_sec",
+    "data_wait_sec",
+    "peak_memory_mib",
+)
+STEP_COLUMNS = (
+    "run_id",
+    "step",  # number of the update, from 0
+    "learning_rate",  # realised: in the parameter groups at optimizer.step(), the same on all ranks
+    "expected_learning_rate",  # closed form of the schedule
+    "distinct_images",  # ids that all ranks consumed since the last update
+    "loss",  # mean over the mini-batch
+    "update_error",  # of one parameter against rate times direction, relative; empty where not measured
+    "skipped",  # 1 where the fp16 scaler skipped the update
+)
+TIMING_COLUMNS = ("images_per_sec", "train_sec", "eval_sec", "data_wait_sec", "peak_memory_mib")
+"""Columns that differ between two runs of the same content."""
+
+STATES = ("pending", "running", "paused", "finished", "diverged", "failed")
+FAILURE_CLASSES = (
+    "walltime",
+    "out_of_memory",
+    "communication",
+    "node",
+    "data",
+    "config",
+    "audit",
+    "duplicate",
+    "bug",
+    "unknown",
+)
+OUTCOMES = ("finished", "diverged")
+"""States that are a result: such a run is never trained again."""
+
+
+@dataclass(frozen=True)
+class StateFolder:
+    """The private folder of a run, state/<run_id>/: what training leaves while it goes on."""
+
+    path: Path
+
+    @property
+    def checkpoints(self) -> Path:
+        """Folder of the newest checkpoint and its predecessor."""
+        return self.path / "checkpoint"
+
+    @property
+    def epochs(self) -> Path:
+        """Rows so far, EPOCH_COLUMNS."""
+        return self.path / "epochs.csv"
+
+    @property
+    def steps(self) -> Path:
+        """Rows so far, STEP_COLUMNS."""
+        return self.path / "steps.csv"
+
+    @property
+    def progress(self) -> Path:
+        """Where the training is: epoch, step, time."""
+        return self.path / "progress.json"
+
+    @property
+    def attempts(self) -> Path:
+        """One line of JSON an attempt that ended."""
+        return self.path / "attempts.jsonl"
+
+    @property
+    def outcome(self) -> Path:
+        """The result, once there is one."""
+        return self.path / "outcome.json"
+
+    @property
+    def failure(self) -> Path:
+        """What a rank wrote before it gave up: class and message."""
+        return self.path / "failure.json"
+
+    @property
+    def environment(self) -> Path:
+        """What the last attempt ran on: hosts, device, versions."""
+        return self.path / "environment.json"
+
+    @property
+    def content(self) -> Path:
+        """The content that this folder belongs to."""
+        return self.path / "content.json"
+
+    def log(self, rank: int) -> Path:
+        """Standard output and error of a rank."""
+        return self.path / "logs" / f"rank{rank}.log"
+
+
+def write_atomic(path: Path, text: str) -> None:
+    """Replace a file so that a reader, or a crash, meets the old text or the new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o666 & ~_umask())
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write indented JSON atomically."""
+    write_atomic(path, json.dumps(value, indent=2, sort_keys=True) + "\n")
+
+
+def read_json(path: Path) -> Any | None:
+    """Read JSON; None where there is no file."""
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError:
+        return None
+
+
+def rows_to_csv(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> str:
+    """CSV with a header; floats keep every bit, None is empty."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({name: _cell(row.get(name)) for name in columns} for row in rows)
+    return text.getvalue()
+
+
+def _cell(value: Any) -> Any:
+    return repr(value) if isinstance(value, float) else value
+
+
+def append_rows(path: Path, rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> None:
+    """Add rows to a CSV, with a header if it is new; flushed to disk."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = rows_to_csv(rows, columns)
+    with path.open("a") as file:
+        file.write(text if file.tell() == 0 else text.partition("\n")[2])
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def read_rows(path: Path) -> list[dict[str, str]]:
+    """Rows of a CSV as text; none where there is no file. A last line that a crash cut off is left out."""
+    if not path.exists():
+        return []
+    text = path.read_text()
+    return list(csv.DictReader(io.StringIO(text[: text.rfind("\n") + 1])))
+
+
+def keep_rows(path: Path, columns: Sequence[str], column: str, limit: int) -> None:
+    """Drop the rows whose `column` is above `limit`: what came after the checkpoint that training resumes from."""
+    if path.exists():
+        kept = [row for row in read_rows(path) if int(row[column]) <= limit]
+        write_atomic(path, rows_to_csv(kept, columns))
+
+
+def append_line(path: Path, value: Mapping[str, Any]) -> None:
+    """Add one line of JSON to a file of lines."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as file:
+        file.write(json.dumps(value, sort_keys=True) + "\n")
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """All whole lines of a file of JSON lines."""
+    if not path.exists():
+        return []
+    return [json.loads(line) for line in path.read_text().splitlines() if line.endswith("}")]
+
+
+def count_failures(state: StateFolder) -> int:
+    """Attempts of a run that failed, 0 for a run that was never started."""
+    try:
+        lines = state.attempts.read_text().splitlines()
+    except FileNotFoundError:
+        return 0
+    return sum('"state": "failed"' in line for line in lines)

@@ -1,0 +1,136 @@
+"""The sections of a study's config file around the recipe."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from .recipe import Count, Fraction, NonNegative, Positive, Strict
+
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$", max_length=60)]
+"""A name that is also a file name and a Snakemake wildcard."""
+
+Seeds = Annotated[int, Field(gt=0)] | Annotated[list[int], Field(min_length=1)]
+"""A number of seeds, 1 to n, or the seeds themselves."""
+
+PLACE_OF_DATASET = {"root", "check"}
+"""Fields of a data set that say where it is, not what it is."""
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+class Dataset(Strict):
+    """An ImageFolder tree `train/<class>/*`, `val/<class>/*`; the declared sizes are compared with it once."""
+
+    name: Name
+    """`digits` is made from scikit-learn's scans by a rule; any other name is a tree that is there already."""
+    version: str = ""
+    """Raise it when the images change: part of the run id."""
+    root: str
+    """Folder of the tree. Not part of the run id."""
+    check: Literal["none", "ends", "decode"] = "ends"
+    """Before training: look at no image, at the first and last bytes of each, or decode each."""
+    num_train_images: Count
+    num_val_images: Count
+    num_classes: Annotated[int, Field(gt=1)]
+    image_size: Count = 224
+    """Pixels a side that the model sees."""
+    val_resize: Count = 256
+    """Validation: the shorter side is resized to this, then the centre is cropped."""
+    mean: tuple[Fraction, Fraction, Fraction] = Field(default=IMAGENET_MEAN, strict=False)
+    std: tuple[Positive, Positive, Positive] = Field(default=IMAGENET_STD, strict=False)
+    decoder: Literal["pil"] = "pil"
+    """Decoder and resize: Pillow, bilinear with antialiasing, 8 bit."""
+
+    @model_validator(mode="after")
+    def _crop_fits(self) -> Dataset:
+        if self.val_resize < self.image_size:
+            raise ValueError(f"val_resize {self.val_resize} is smaller than image_size {self.image_size}")
+        return self
+
+    def content(self) -> dict[str, Any]:
+        """What decides a result: all but the place, defaults left out."""
+        return self.model_dump(exclude=PLACE_OF_DATASET, exclude_defaults=True)
+
+
+class Metric(Strict):
+    """The one number of a run."""
+
+    name: Literal["top1", "top5"] = "top1"
+    goal: Literal["maximize"] = "maximize"
+    of_run: Literal["median_last_5", "last"] | None = None
+    """Median of the last five epochs (Goyal et al. 2017) or the last; null: the median for step decay, else the last."""
+
+
+class Zoom(Strict):
+    """Window of a figure of curves."""
+
+    epochs: tuple[NonNegative, NonNegative] | None = Field(default=None, strict=False)
+    top1: tuple[NonNegative, NonNegative] | None = Field(default=None, strict=False)
+    """Percent."""
+
+
+class ExtraPoint(Strict):
+    """A point beside the grid."""
+
+    point: dict[str, Any]
+    seeds: Seeds | None = None
+
+
+class Experiment(Strict):
+    """One named grid, the source of one or more figures."""
+
+    name: Name
+    title: str = ""
+    grid: dict[str, Annotated[list[Any], Field(min_length=1)]] = {}
+    """{leaf of the recipe: levels}; the cartesian product is run. Nested leaves are dotted: lr_scaling.rule."""
+    exclude: list[dict[str, Any]] = []
+    """Points with all of these values are left out."""
+    extra: list[ExtraPoint] = []
+    """Further points."""
+    recipe: dict[str, Any] = {}
+    """Values of the recipe that this experiment changes."""
+    seeds: Seeds | None = None
+    """Instead of the study's."""
+    figures: list[Literal["curves", "final"]] = ["curves"]
+    """curves: accuracy over epochs. final: accuracy over the levels of the first factor."""
+    zoom: Zoom = Zoom()
+
+
+class Placement(Strict):
+    """How runs are carried out here. Never part of a run id."""
+
+    max_ranks: Count = 1
+    """A run uses the most ranks up to this that divide its workers."""
+    zero_stage: Literal[0, 1] = 0
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    loader_threads: Annotated[int, Field(ge=0)] = 0
+    """Threads of a rank that decode images ahead; 0: decoded when needed."""
+    deterministic: bool = True
+    """On a GPU: deterministic algorithms only. On a CPU they always are."""
+    checkpoint_minutes: NonNegative | None = None
+    """A checkpoint at the end of each epoch (null), or every so many minutes; always when paused."""
+    audit_every_steps: Count = 50
+    """The schedule audit records and checks every Nth step on all ranks."""
+    keep_weights: bool = False
+    """Keep the last checkpoint of a finished run."""
+
+
+class StudyConfig(Strict):
+    """A study: one file, everything it makes under results/<study>/."""
+
+    study: Name
+    title: str = ""
+    note: str = ""
+    """Shown wherever results are: what a reader has to know about this study."""
+    dataset: Dataset
+    recipe: dict[str, Any]
+    """Values common to all experiments."""
+    seeds: Seeds = 1
+    metric: Metric = Metric()
+    target: float | None = None
+    """Drawn as a line in figures, in percent."""
+    experiments: Annotated[list[Experiment], Field(min_length=1)]
+    placement: Placement = Placement()

@@ -1,0 +1,123 @@
+"""Experiments as points: cartesian products, exclusions, extra points, each value with the key that it came from."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+
+from .config import Dataset, Experiment
+from .errors import explain, join_path, suggestion
+from .recipe import Count, Recipe, Strict, leaves
+from .run import check_point
+
+LEAVES = tuple(leaves())
+SECTIONS = tuple(dict.fromkeys(leaf.split(".")[0] for leaf in LEAVES if "." in leaf))
+
+
+class WorkersAs(Strict):
+    """Shorthand for a number of workers; says nothing about where they run."""
+
+    nodes: Count
+    per_node: Count
+
+
+@dataclass(frozen=True)
+class Values:
+    """Values of leaves, and for each the path of the key that gave it."""
+
+    of: Mapping[str, Any]
+    source: Mapping[str, str]
+
+    def updated(self, section: Mapping[str, Any], path: str) -> Values:
+        """These values with those of a section of the file over them; nested keys may be nested or dotted."""
+        flat = {leaf: (value, join_path(path, leaf)) for leaf, value in _flat(section)}
+        if "workers_as" in flat:
+            flat["workers"] = (_workers(flat["workers_as"][0]), flat.pop("workers_as")[1])
+        return Values(
+            {**self.of, **{leaf: value for leaf, (value, _) in flat.items()}},
+            {**self.source, **{leaf: source for leaf, (_, source) in flat.items()}},
+        )
+
+    def nested(self) -> dict[str, Any]:
+        """The values in the shape of a recipe."""
+        tree: dict[str, Any] = {}
+        for leaf, value in self.of.items():
+            section, _, field = leaf.partition(".")
+            if field and section in SECTIONS:
+                tree.setdefault(section, {})[field] = value
+            else:
+                tree[leaf] = value
+        return tree
+
+    def path(self, location: tuple) -> str:
+        """Path of the key that gave the value at a location of the recipe."""
+        for length in range(min(len(location), 2), 0, -1):
+            leaf = join_path(*location[:length])
+            if leaf in self.source:
+                return join_path(self.source[leaf], *location[length:])
+        inside = [source for leaf, source in self.source.items() if leaf.startswith(f"{location[0]}.")]
+        return inside[-1].rpartition(".")[0] if len(location) == 1 and inside else join_path("recipe", *location)
+
+
+def grid_points(experiment: Experiment) -> Iterator[tuple[dict[str, Any], int | list[int] | None]]:
+    """The points of an experiment as ({leaf: level}, own seeds or None)."""
+    for levels in itertools.product(*experiment.grid.values()) if experiment.grid else ():
+        point = dict(zip(experiment.grid, levels, strict=True))
+        if not any(all(point.get(leaf) == value for leaf, value in out.items()) for out in experiment.exclude):
+            yield point, None
+    for extra in experiment.extra:
+        yield extra.point, extra.seeds
+
+
+def grid_errors(experiment: Experiment) -> Iterator[str]:
+    """What is wrong with a grid by itself."""
+    path = join_path("experiments", experiment.name)
+    for leaf, levels in experiment.grid.items():
+        if repeated := [level for index, level in enumerate(levels) if level in levels[:index]]:
+            yield f"{path}.grid.{leaf}: {repeated[0]!r} stands twice"
+    for index, out in enumerate(experiment.exclude):
+        for leaf, value in out.items():
+            if leaf not in experiment.grid:
+                known = suggestion(leaf, list(experiment.grid))
+                yield f"{path}.exclude[{index}].{leaf}: is not a factor of this grid; {known}"
+            elif value not in experiment.grid[leaf]:
+                yield f"{path}.exclude[{index}].{leaf}: {value!r} is not a level: {experiment.grid[leaf]}"
+
+
+def validated(values: Values, dataset: Dataset | None) -> tuple[Recipe | None, list[str]]:
+    """The recipe of a point, or None with a line for everything wrong with it."""
+    try:
+        recipe = Recipe.model_validate(values.nested())
+    except ValidationError as error:
+        return None, [_line(values, location, message) for location, message in explain(error, Recipe)]
+    findings = check_point(recipe, dataset) if dataset else []
+    lines = [f"{values.path(tuple(leaf.split('.')))}: {message}" for leaf, message in findings]
+    return (None if lines else recipe), lines
+
+
+def _line(values: Values, location: tuple, message: str) -> str:
+    if "is not a known key" in message and len(location) == 1:
+        message = f"is not a known key: {suggestion(str(location[0]), [*LEAVES, 'workers_as'])}"
+    return f"{values.path(location)}: {message}"
+
+
+def _flat(section: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """(leaf, value) pairs; only the sections of a recipe are taken apart."""
+    for key, value in section.items():
+        if key in SECTIONS and isinstance(value, Mapping):
+            yield from ((f"{key}.{field}", inner) for field, inner in value.items())
+        else:
+            yield str(key), value
+
+
+def _workers(shorthand: Any) -> Any:
+    """Nodes times workers a node; what is no such shorthand is handed on, for validation to reject."""
+    try:
+        pair = WorkersAs.model_validate(shorthand)
+    except ValidationError:
+        return shorthand
+    return pair.nodes * pair.per_node

@@ -1,0 +1,58 @@
+"""The JSON schema of a config file, made from the models that validate it, so that editors complete the YAML."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from .config import StudyConfig
+from .grid import SECTIONS, WorkersAs
+from .recipe import Recipe, leaves
+
+
+def config_schema() -> dict[str, Any]:
+    """JSON schema (2020-12) of a study: grids know the leaves of a recipe, and every value of a recipe is optional."""
+    schema = StudyConfig.model_json_schema()
+    recipe = Recipe.model_json_schema()
+    definitions = schema["$defs"] | recipe.pop("$defs")
+    definitions["WorkersAs"] = WorkersAs.model_json_schema()
+    recipe.pop("required")
+    recipe["properties"]["workers_as"] = {"$ref": "#/$defs/WorkersAs"}
+    for section in SECTIONS:  # dotted leaves are allowed beside nested ones
+        recipe["properties"] |= {leaf: _leaf_schema(leaf, recipe, definitions) for leaf in leaves() if _in(leaf, section)}
+    point = {name: value for name, value in recipe["properties"].items() if name not in SECTIONS}
+    definitions["Recipe"] = recipe
+    definitions["Point"] = {"type": "object", "additionalProperties": False, "properties": point}
+    definitions["Grid"] = {
+        "type": "object",
+        "additionalProperties": False,
+        "properties": {name: {"type": "array", "minItems": 1, "items": value} for name, value in point.items()},
+    }
+    experiment = definitions["Experiment"]["properties"]
+    _refer(schema["properties"], "recipe", "Recipe")
+    _refer(experiment, "recipe", "Recipe")
+    _refer(experiment, "grid", "Grid")
+    experiment["exclude"]["items"] = {"$ref": "#/$defs/Point"}
+    _refer(definitions["ExtraPoint"]["properties"], "point", "Point")
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "$defs": definitions}
+
+
+def schema_text() -> str:
+    """The schema as it is checked in."""
+    return json.dumps(config_schema(), indent=2, ensure_ascii=False) + "\n"
+
+
+def _in(leaf: str, section: str) -> bool:
+    return leaf.startswith(f"{section}.")
+
+
+def _leaf_schema(leaf: str, recipe: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
+    section, field = leaf.split(".")
+    model = recipe["properties"][section]["$ref"].rpartition("/")[2]
+    return definitions[model]["properties"][field]
+
+
+def _refer(properties: dict[str, Any], name: str, definition: str) -> None:
+    """Describe a property by a definition, and keep what is said about it."""
+    said = {key: value for key, value in properties[name].items() if key in {"description", "default", "title"}}
+    properties[name] = {**said, "$ref": f"#/$defs/{definition}"}

@@ -1,0 +1,169 @@
+"""Start the ranks of a run, survive them, and leave an outcome or a failure with its class. Standard library only."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..records import StateFolder, append_line, read_json, read_lines, write_json
+from ..study.run import canonical_json
+from .publish import publish
+
+TRAIN = Path(__file__).resolve().parents[2] / "train.py"
+PAUSED_EXIT_CODE = 75
+"""EX_TEMPFAIL, try again: LSF can be told to requeue a job that ends with it."""
+GRACE_SEC = 10.0
+"""For ranks to end by themselves after another one failed: the reason that they leave is worth waiting for."""
+POLL_SEC = 0.05
+
+
+@dataclass(frozen=True)
+class Launch:
+    """What to start."""
+
+    run_id: str
+    content: Mapping[str, Any]
+    state: StateFolder
+    published: Path
+    """Folder of the run's published files."""
+    index: Path
+    root: Path
+    ranks: int
+    threads: int
+    """Threads of each rank."""
+    settings: Mapping[str, Any]
+    """Placement, handed to the trainer."""
+
+
+def carry_out(launch: Launch) -> int:
+    """Train unless there is an outcome, then publish; exit code 0 with an outcome or a recorded failure, 75 if paused."""
+    _claim(launch)
+    if not launch.state.outcome.exists():
+        attempt = _attempt(launch)
+        if attempt["state"] == "paused":
+            return PAUSED_EXIT_CODE
+    publish(launch.run_id, launch.content, launch.state, launch.published)
+    return 0
+
+
+def _claim(launch: Launch) -> None:
+    """Make the state folder this content's; raises RuntimeError where it is another's."""
+    owner = read_json(launch.state.content)
+    if owner is None:
+        write_json(launch.state.content, launch.content)
+    elif canonical_json(owner) != canonical_json(launch.content):
+        raise RuntimeError(
+            f"{launch.state.path} holds the training of another content; its run id should not be {launch.run_id}: "
+            f"move that folder away"
+        )
+
+
+def _attempt(launch: Launch) -> dict[str, Any]:
+    """Start all ranks, wait for them, and record how it ended."""
+    launch.state.failure.unlink(missing_ok=True)
+    started, before = time.time(), _steps_done(launch.state)
+    with tempfile.TemporaryDirectory(prefix="warmscale-") as folder:
+        processes = [_start_rank(launch, rank, Path(folder) / "meeting") for rank in range(launch.ranks)]
+        with _forwarding_signals(processes):
+            codes = _wait(processes)
+    record = {
+        "number": len(read_lines(launch.state.attempts)) + 1,
+        "started": started,
+        "ended": time.time(),
+        "host": socket.gethostname(),
+        "world_size": launch.ranks,
+        "steps_before": before,
+        "steps_done": _steps_done(launch.state),
+        **_ending(launch.state, codes),
+    }
+    append_line(launch.state.attempts, record)
+    if record["state"] == "failed":
+        print(f"{launch.run_id}: {record['failure_class']}: {record['failure']}; see {launch.state.log(0)}", file=sys.stderr)
+    return record
+
+
+def _start_rank(launch: Launch, rank: int, meeting: Path) -> subprocess.Popen:
+    log = launch.state.log(rank)
+    log.parent.mkdir(parents=True, exist_ok=True)
+    environment = {
+        **os.environ,
+        "RANK": str(rank),
+        "LOCAL_RANK": str(rank),
+        "WORLD_SIZE": str(launch.ranks),
+        "WARMSCALE_MEETING_FILE": str(meeting),
+        "OMP_NUM_THREADS": str(launch.threads),
+    }
+    if rank == 0 and sys.stderr.isatty():
+        environment["WARMSCALE_PROGRESS_BAR"] = "1"
+    with log.open("a") as file:
+        return subprocess.Popen(_command(launch), stdout=file, stderr=subprocess.STDOUT, env=environment)
+
+
+def _command(launch: Launch) -> list[str]:
+    """Command line of one rank."""
+    paths = {"state": launch.state.path, "index": launch.index, "root": launch.root}
+    options = [word for name, path in paths.items() for word in (f"--{name}", str(path))]
+    return [sys.executable, str(TRAIN), "--run", launch.run_id, *options, "--settings", json.dumps(dict(launch.settings))]
+
+
+def _wait(processes: Sequence[subprocess.Popen]) -> list[int]:
+    """Exit codes of all ranks; when one fails, the others get a while to end before they are ended."""
+    deadline = None
+    while any(process.poll() is None for process in processes):
+        failed = any(process.returncode not in (None, 0, PAUSED_EXIT_CODE) for process in processes)
+        deadline = deadline or (time.monotonic() + GRACE_SEC if failed else None)
+        if deadline and time.monotonic() > deadline:
+            for process in processes:
+                process.kill()
+        time.sleep(POLL_SEC)
+    return [process.returncode for process in processes]
+
+
+class _forwarding_signals:
+    """Hand on to all ranks what this process is asked; they pause at the next step boundary."""
+
+    SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2)
+
+    def __init__(self, processes: Sequence[subprocess.Popen]):
+        self._processes = processes
+
+    def __enter__(self) -> None:
+        self._previous = {number: signal.signal(number, self._forward) for number in self.SIGNALS}
+
+    def __exit__(self, *_: Any) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+
+    def _forward(self, *_: Any) -> None:
+        for process in self._processes:
+            if process.poll() is None:
+                process.send_signal(signal.SIGTERM)
+
+
+def _ending(state: StateFolder, codes: Sequence[int]) -> dict[str, Any]:
+    """State of the run after an attempt, with class and reason of a failure."""
+    if outcome := read_json(state.outcome):
+        return {"state": outcome["state"], "failure_class": None, "failure": None}
+    if all(code == PAUSED_EXIT_CODE for code in codes):
+        return {"state": "paused", "failure_class": None, "failure": None}
+    if reason := read_json(state.failure):
+        return {"state": "failed", **reason}
+    killed = [f"rank {rank} by {signal.Signals(-code).name}" for rank, code in enumerate(codes) if code < 0]
+    failure = f"killed: {', '.join(killed)}" if killed else f"ranks ended with exit codes {list(codes)}"
+    return {"state": "failed", "failure_class": "unknown", "failure": failure}
+
+
+def _steps_done(state: StateFolder) -> int:
+    """Updates in the newest checkpoint or in the outcome."""
+    latest = read_json(state.outcome) or read_json(state.checkpoints / "latest.json") or {}
+    return latest.get("steps_done", latest.get("step", 0))

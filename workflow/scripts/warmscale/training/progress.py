@@ -1,0 +1,55 @@
+"""How far a training is, for a reader of a terminal or of a log."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+from tqdm import tqdm
+
+from ..records import write_json
+
+PLAIN_EVERY_SEC = 30.0
+
+
+class Progress:
+    """A bar with rate and time left on a terminal, a line now and then otherwise, and progress.json."""
+
+    def __init__(self, path: Path, *, total_steps: int, images_per_step: int, name: str):
+        self._path, self._total, self._images_per_step = path, total_steps, images_per_step
+        self._started, self._first, self._last_line = time.monotonic(), 0, 0.0
+        # the launcher keeps our output in a log, but a person may be watching
+        terminal = open("/dev/tty", "w") if os.environ.get("WARMSCALE_PROGRESS_BAR") else None  # noqa: SIM115
+        self._bar = terminal and tqdm(total=total_steps, desc=name, unit="step", file=terminal)
+
+    def start(self, done: int) -> None:
+        """Training begins, or goes on, with `done` updates made."""
+        self._started, self._first = time.monotonic(), done
+        if self._bar:
+            self._bar.update(done)
+            self._bar.unpause()
+        self.write("running", done, 0)
+
+    def step(self, done: int, epoch: int) -> None:
+        """An update was made; `done` of them so far, within epoch `epoch` (from 1)."""
+        if self._bar:
+            self._bar.update(done - self._bar.n)
+        now = time.monotonic()
+        if now - self._last_line > PLAIN_EVERY_SEC or done == self._total:
+            self._last_line = now
+            self.write("running", done, epoch)
+            per_sec = (done - self._first) / max(now - self._started, 1e-9)
+            left_min = (self._total - done) / max(per_sec, 1e-9) / 60
+            self.say(f"step {done}/{self._total}, {per_sec * self._images_per_step:.0f} images/s, {left_min:.1f} min left")
+
+    def write(self, state: str, done: int, epoch: int) -> None:
+        """Leave the state for others to read."""
+        record = {"state": state, "step": done, "total_steps": self._total, "epoch": epoch, "time": time.time()}
+        write_json(self._path, record)
+
+    def say(self, line: str) -> None:
+        """A plain line, above the bar if there is one."""
+        if self._bar:
+            self._bar.write(line, file=self._bar.fp)
+        print(line, flush=True)

@@ -1,0 +1,76 @@
+"""From the private state of a run to its published files, each by an atomic rename. Standard library only."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..records import (
+    EPOCH_COLUMNS,
+    STEP_COLUMNS,
+    StateFolder,
+    read_json,
+    read_lines,
+    read_rows,
+    rows_to_csv,
+    write_atomic,
+    write_json,
+)
+
+
+def publish(run_id: str, content: Mapping[str, Any], state: StateFolder, published: Path) -> None:
+    """Write run.json, epochs.csv and steps.csv of a run that has an outcome or has failed."""
+    write_atomic(published / "epochs.csv", _whole_rows(state.epochs, EPOCH_COLUMNS))
+    write_atomic(published / "steps.csv", _whole_rows(state.steps, STEP_COLUMNS))
+    write_json(published / "run.json", run_record(run_id, content, state))
+    outcome = read_json(state.outcome)
+    if outcome and not outcome.get("weights_kept"):
+        shutil.rmtree(state.checkpoints, ignore_errors=True)
+
+
+def run_record(run_id: str, content: Mapping[str, Any], state: StateFolder) -> dict[str, Any]:
+    """What is known of a run: content, outcome, where and with what it was trained."""
+    attempts = read_lines(state.attempts)
+    last = attempts[-1] if attempts else {"state": "pending", "failure_class": None, "failure": None}
+    outcome = read_json(state.outcome) or {
+        "state": last["state"],
+        "diverged_step": None,
+        "epochs_done": len(read_rows(state.epochs)),
+        "steps_done": last.get("steps_done", 0),
+        "images_seen": 0,
+    }
+    failed = outcome["state"] == "failed"
+    return {
+        "run_id": run_id,
+        "content": content,
+        **outcome,
+        "failure_class": last["failure_class"] if failed else None,
+        "failure": last["failure"] if failed else None,
+        "attempts": attempts,
+        # one node: its wall-clock time, whatever else ran beside it
+        "node_hours": sum(attempt["ended"] - attempt["started"] for attempt in attempts) / 3600,
+        **(read_json(state.environment) or {}),
+    }
+
+
+def source_commit() -> dict[str, Any]:
+    """Commit of this code, and whether it was changed since; nulls outside a git checkout."""
+    folder = Path(__file__).parent
+
+    def git(*words: str) -> str | None:
+        done = subprocess.run(["git", *words], cwd=folder, capture_output=True, text=True, check=False)
+        return done.stdout.strip() if done.returncode == 0 else None
+
+    try:
+        status = git("status", "--porcelain", "--untracked-files=no", ".")
+        return {"hash": git("rev-parse", "HEAD"), "dirty": None if status is None else bool(status)}
+    except FileNotFoundError:  # no git on this machine
+        return {"hash": None, "dirty": None}
+
+
+def _whole_rows(path: Path, columns: tuple[str, ...]) -> str:
+    """The text of a file of rows, or a header alone where there is none."""
+    return path.read_text() if path.exists() else rows_to_csv([], columns)
