@@ -52,9 +52,8 @@ class Audit:
         group = next(group for group in optimizer.param_groups if group["params"])
         self._watched: torch.nn.Parameter = next(p for p in model.parameters() if p.requires_grad)
         self._weight_decay = group["weight_decay"]
-        self._expected: Expected | None = None
-        self._gradient: torch.Tensor | None = None
-        optimizer.register_step_pre_hook(self._observe_rate)
+        self._before: tuple[torch.Tensor, torch.Tensor | None] | None = None
+        optimizer.register_step_pre_hook(self._observe_update)
         self._watched.register_hook(self._observe_gradient)
 
     def begin(self, expected: Expected, loss_scale: float) -> None:
@@ -63,7 +62,7 @@ class Audit:
         self._keys: list[np.ndarray] = []
         self._realised_rate: float | None = None
         self._stepped_norm: torch.Tensor | None = None
-        self._micro_batches, self._gradient = 0, None
+        self._backward_passes, self._gradient = 0, None
         self._before = self._snapshot() if expected.measure_update and self._sgd else None
 
     def consumed(self, sample_keys: np.ndarray) -> None:
@@ -73,11 +72,7 @@ class Audit:
     def finish(self) -> dict[str, Any]:
         """After the update: the row of steps.csv; a collective where ids are counted. Raises AuditError."""
         expected = self._expected
-        count = sum(map(len, self._keys))
-        if count != expected.images_of_rank:
-            raise AuditError(
-                f"step {expected.step}: a rank consumed {count} images since the last update, not {expected.images_of_rank}"
-            )
+        self._check_count()
         skipped = self._realised_rate is None
         row = {
             "step": expected.step,
@@ -90,8 +85,16 @@ class Audit:
             row["update_error"] = self._update_error()
         return row
 
-    def _observe_rate(self, optimizer: torch.optim.Optimizer, *_: Any) -> None:
+    def _check_count(self) -> None:
+        count, expected = sum(map(len, self._keys)), self._expected
+        if count != expected.images_of_rank:
+            raise AuditError(
+                f"step {expected.step}: a rank consumed {count} images since the last update, not {expected.images_of_rank}"
+            )
+
+    def _observe_update(self, optimizer: torch.optim.Optimizer, *_: Any) -> None:
         expected = self._expected
+        self._check_count()
         if self._clipping and self._watched.grad is not None:
             self._stepped_norm = self._watched.grad.double().norm()
         for group in optimizer.param_groups:
@@ -103,9 +106,9 @@ class Audit:
                 )
 
     def _observe_gradient(self, gradient: torch.Tensor) -> None:
-        if self._expected is not None and self._before is not None:
-            self._micro_batches += 1
-            self._gradient = gradient.double() if self._gradient is None else self._gradient + gradient.double()
+        if self._before is not None:
+            self._backward_passes += 1
+            self._gradient = _copy(gradient) if self._gradient is None else self._gradient + gradient
 
     def _count_ids(self) -> int:
         keys = torch.from_numpy(np.concatenate(self._keys))
@@ -124,11 +127,15 @@ class Audit:
 
     def _snapshot(self) -> tuple[torch.Tensor, torch.Tensor | None]:
         buffer = self._optimizer.state.get(self._watched, {}).get("momentum_buffer")
-        return self._watched.detach().double(), None if buffer is None else buffer.double()
+        return _copy(self._watched), None if buffer is None else _copy(buffer)
 
     def _update_error(self) -> float:
         """|change + rate * direction| / |rate * direction|; raises AuditError beyond tolerance and rounding."""
         weights, buffer = self._before
+        if self._backward_passes != len(self._keys):
+            raise AuditError(
+                f"step {self._expected.step}: {self._backward_passes} backward passes for {len(self._keys)} micro-batches"
+            )
         direction = self._direction(self._mean_gradient(), weights, buffer)
         wanted = -self._expected.learning_rate * direction
         change = self._watched.detach().double() - weights
@@ -159,3 +166,8 @@ class Audit:
         gradient = gradient + self._weight_decay * weights
         velocity = gradient if buffer is None else momentum * buffer + gradient
         return gradient + momentum * velocity if nesterov else velocity
+
+
+def _copy(tensor: torch.Tensor) -> torch.Tensor:
+    """In double precision and of its own: what is copied from will be changed in place."""
+    return tensor.detach().to(torch.float64, copy=True)

@@ -12,6 +12,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from .reduction import average_gradients
+
 os.environ.setdefault("DS_ACCELERATOR", "cuda" if torch.cuda.is_available() else "cpu")
 os.environ.setdefault("LOCAL_RANK", "0")  # DeepSpeed asks for it, also of a single process
 import deepspeed  # it chooses its accelerator when imported
@@ -57,6 +59,8 @@ class Engine:
         self.device = device
         self._autocast_dtype = AUTOCAST.get(precision)
         self._deepspeed, *_ = deepspeed.initialize(model=model, optimizer=optimizer, config=config)
+        self._averages_here = zero_stage == 0
+        self._deepspeed.enable_backward_allreduce = not self._averages_here
 
     @property
     def model(self) -> nn.Module:
@@ -83,11 +87,13 @@ class Engine:
         return self._deepspeed(images)
 
     def backward(self, loss: torch.Tensor) -> None:
-        """Accumulate the gradient of one micro-batch's mean loss; the last one of a step averages over ranks."""
+        """Accumulate the gradient of one micro-batch's mean loss."""
         self._deepspeed.backward(loss)
 
     def end_micro_batch(self) -> None:
-        """Close a micro-batch; the last one of a step updates the parameters."""
+        """Close a micro-batch; the last one of a step averages gradients over ranks and updates the parameters."""
+        if self._averages_here and self._deepspeed.is_gradient_accumulation_boundary():
+            average_gradients(self.model.parameters())
         self._deepspeed.step()
 
     def autocast(self) -> contextlib.AbstractContextManager:

@@ -168,14 +168,15 @@ class Loop:
 
     def _expected(self, step: int, measure: bool) -> Expected:
         training = self.training
+        # at stage 1 momentum and clipped gradients are in pieces on all ranks: only where there is neither yet
+        visible = training.settings["zero_stage"] == 0 or (step == 0 and not training.recipe["gradient_clipping"])
         return Expected(
             step=step,
             learning_rate=training.schedule.learning_rate(step),
             mini_batch_size=training.mini_batch_size,
             images_of_rank=training.micro_batches * training.micro_batch_size,
             count_ids=measure or training.is_audited(step),
-            # at stage 1 the momentum is in pieces on all ranks: only where there is none yet
-            measure_update=measure and (training.settings["zero_stage"] == 0 or step == 0),
+            measure_update=measure and visible,
         )
 
     def _diverges(self, vitals: Vitals) -> bool:

@@ -1,0 +1,81 @@
+"""A run that is disturbed and started again ends as if nothing had happened."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+
+from .conftest import small_run
+from .launching import Started
+
+EVERY_STEP = {"checkpoint_minutes": 0}
+
+
+def long_run(**recipe):
+    return small_run(epochs=4, decay={"epochs": [2, 3]}, **recipe)
+
+
+@pytest.mark.parametrize(("ranks", "precision"), [(1, "bf16"), (2, "fp32"), (1, "fp16")])
+def test_killed_and_paused_run_ends_bit_identical(tmp_path, lab, ranks, precision):
+    run = long_run(precision=precision)
+    undisturbed = Started(tmp_path / "undisturbed", lab, run, ranks=ranks)
+    assert undisturbed.finish().returncode == 0, undisturbed.log()
+    disturbed = Started(tmp_path / "disturbed", lab, run, ranks=ranks, **EVERY_STEP)
+    assert disturbed.disturb(signal.SIGKILL, at_step=3) == -signal.SIGKILL
+    torn = disturbed.state.checkpoints / f"step-{disturbed.checkpoint_step() + 1:09d}"
+    torn.mkdir(exist_ok=True)
+    (torn / "mp_rank_00_model_states.pt").write_bytes(b"half of a checkp")
+    assert disturbed.disturb(signal.SIGTERM, at_step=9) == 75
+    assert disturbed.finish().returncode == 0, disturbed.log()
+    assert disturbed.rows() == undisturbed.rows()
+    epochs, _ = disturbed.rows()
+    assert [row["epoch"] for row in epochs] == ["1", "2", "3", "4"]
+    assert [attempt["state"] for attempt in disturbed.record()["attempts"]] == ["paused", "finished"]
+    assert not disturbed.state.checkpoints.exists()
+
+
+def test_at_stage_0_another_number_of_ranks_resumes_and_is_recorded(tmp_path, lab):
+    run = long_run(precision="fp64")
+    alone = Started(tmp_path / "alone", lab, run)
+    assert alone.finish().returncode == 0, alone.log()
+    changed = Started(tmp_path / "changed", lab, run, ranks=2, **EVERY_STEP)
+    assert changed.disturb(signal.SIGTERM, at_step=6) == 75
+    changed.ranks = 1
+    assert changed.finish().returncode == 0, changed.log()
+    assert [attempt["world_size"] for attempt in changed.record()["attempts"]] == [2, 1]
+    for ours, theirs in zip(changed.rows()[0], alone.rows()[0], strict=True):
+        assert float(ours["train_loss"]) == pytest.approx(float(theirs["train_loss"]), rel=1e-7)
+
+
+def test_at_stage_1_another_number_of_ranks_is_refused(tmp_path, lab):
+    started = Started(tmp_path, lab, long_run(), ranks=2, zero_stage=1, **EVERY_STEP)
+    assert started.disturb(signal.SIGTERM, at_step=6) == 75
+    refused = started.finish(ranks=1)
+    assert refused.returncode == 0
+    assert started.record()["state"] == "failed"
+    assert started.record()["failure_class"] == "config"
+    assert "of 2 ranks at ZeRO stage 1 and cannot be resumed on 1 ranks at stage 1" in started.record()["failure"]
+    assert started.finish().returncode == 0
+    assert started.record()["state"] == "finished", started.log()
+
+
+def test_state_of_another_content_is_refused(tmp_path, lab):
+    started = Started(tmp_path, lab, small_run())
+    assert started.finish().returncode == 0, started.log()
+    refused = started.finish(content=small_run(seed=2).content_json())
+    assert refused.returncode == 1
+    assert refused.stderr.count("\n") == 1
+    assert "holds the training of another content" in refused.stderr
+
+
+def test_a_run_with_an_outcome_is_published_again_without_training(tmp_path, lab):
+    started = Started(tmp_path, lab, small_run(), keep_weights=True)
+    assert started.finish().returncode == 0, started.log()
+    first = [(path.name, path.read_bytes()) for path in sorted(started.published.iterdir())]
+    assert (started.state.checkpoints / "latest.json").exists()
+    for path in started.published.iterdir():
+        path.unlink()
+    assert started.finish().returncode == 0
+    assert [(path.name, path.read_bytes()) for path in sorted(started.published.iterdir())] == first
+    assert len(started.record()["attempts"]) == 1
