@@ -1,12 +1,14 @@
 """The study that the config describes, for all other rules: nothing here looks at data or results."""
 
 import json
+import os
+import shlex
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(workflow.basedir) / "workflow/scripts"))
 
-from warmscale.study import StudyError, canonical_json, load_study
+from warmscale.study import StudyError, load_study
 from warmscale.records import StateFolder, count_failures
 
 try:
@@ -15,13 +17,12 @@ except StudyError as error:
     sources = workflow.overwrite_configfiles or ["config/config.yaml"]
     sys.exit("\n".join(f"{Path(sources[-1]).name}: {line}" for line in error.lines))
 
-STUDY_JSON = canonical_json(config)
 RUNS = STUDY.runs
 RESULTS = f"results/{STUDY.name}"
 STATE = f"{RESULTS}/state"
 DATA = STUDY.config.dataset
-PYTHON = sys.executable
-SCRIPTS = f"{workflow.basedir}/workflow/scripts"
+# relative, so that a study that is moved or copied with its workflow has nothing to do
+WORKFLOW = os.path.relpath(f"{workflow.basedir}/workflow")
 
 
 wildcard_constraints:
@@ -30,6 +31,14 @@ wildcard_constraints:
 
 localrules:
     all,
+
+
+def program(name):
+    """Command line of one of our programs, in the Python that runs Snakemake.
+
+    Handed to rules as a resource: Snakemake does not compare those, so another place or Python retrains nothing.
+    """
+    return shlex.join([sys.executable, f"{WORKFLOW}/scripts/{name}.py"])
 
 
 def content_of_run(wildcards):

@@ -1,5 +1,8 @@
-"""Needs the folder of a data set; makes its index, compared with the declared sizes, before any training."""
+"""Needs the folder of a data set; makes its index, compared with the declared sizes, before any training.
 
+Nothing here runs a second time because a program or a time stamp changed: what decides is in the index's name. (When a
+job runs again whose output is `ancient` for the next one, Snakemake 9 leaves out everything behind that.)
+"""
 
 DIGITS_ROOT = DATA.root if DATA.name == "digits" else "data/digits"
 
@@ -8,32 +11,28 @@ rule digits:
     """Write scikit-learn's scans of handwritten digits as an ImageFolder tree of PNGs."""
     output:
         done=f"{DIGITS_ROOT}/.complete",
-    params:
-        root=DIGITS_ROOT,
     log:
         f"{RESULTS}/logs/digits.log",
     localrule: True
-    script:
-        "../scripts/write_digits.py"
+    resources:
+        program=program("write_digits"),
+    shell:
+        "{resources.program} --done {output.done:q} 2> {log:q}"
 
 
 rule index:
     """List the tree of a data set once, compare it with the declared sizes and look at its images."""
     input:
-        # a time stamp says nothing about images: only a run's content can retrain it
         made=ancient(rules.digits.output.done) if DATA.name == "digits" else [],
     output:
-        index=f"{RESULTS}/data/index.tsv",
-    params:
-        root=DATA.root,
-        check=DATA.check,
-        declared={
-            "num_train_images": DATA.num_train_images,
-            "num_val_images": DATA.num_val_images,
-            "num_classes": DATA.num_classes,
-        },
+        index=f"{RESULTS}/data/{DATA.name}-{DATA.fingerprint}.tsv",
     log:
         f"{RESULTS}/logs/index.log",
     localrule: True
-    script:
-        "../scripts/index_data.py"
+    resources:
+        program=program("index_data"),
+        place=shlex.join(["--root", DATA.root, "--check", DATA.check]),
+    params:
+        declared=json.dumps(DATA.declared_sizes, sort_keys=True),
+    shell:
+        "{resources.program} --index {output.index:q} --declared {params.declared:q} {resources.place} 2> {log:q}"

@@ -1,6 +1,7 @@
-"""Needs the index of the data set; makes the published files of every run, and says at the end which runs failed."""
+"""Needs the index of the data set; makes the published files of every run."""
 
 SETTINGS = json.dumps(STUDY.config.placement.model_dump(exclude={"max_ranks"}))
+PLACEMENT = shlex.join(["--root", DATA.root, "--settings", SETTINGS])
 
 
 rule train:
@@ -11,38 +12,25 @@ rule train:
         run=f"{RESULTS}/runs/{{run}}/run.json",
         epochs=f"{RESULTS}/runs/{{run}}/epochs.csv",
         steps=f"{RESULTS}/runs/{{run}}/steps.csv",
-    params:
-        content=content_of_run,
-        failures=failures_of_run,
-    resources:
-        ranks=ranks_of_run,
     log:
         f"{STATE}/{{run}}/logs/launch.log",
     threads: 1
+    resources:
+        # how and where, never what: Snakemake does not compare resources, so none of these can retrain a run
+        program=program("train_run"),
+        ranks=ranks_of_run,
+        placement=PLACEMENT,
+    params:
+        content=content_of_run,
+        failures=failures_of_run,
     shell:
-        "{PYTHON:q} {SCRIPTS:q}/train_run.py"
+        "{resources.program}"
         " --run {wildcards.run}"
         " --content {params.content:q}"
         f" --state {STATE}/{{wildcards.run}}"
         f" --published {RESULTS}/runs/{{wildcards.run}}"
         " --index {input.index:q}"
-        " --root {DATA.root:q}"
         " --ranks {resources.ranks}"
         " --threads {threads}"
-        " --settings {SETTINGS:q}"
+        " {resources.placement}"
         " > {log:q} 2>&1"
-
-
-rule complete:
-    """Fail if a run of the study failed, and say which and why."""
-    input:
-        runs=run_files("run.json"),
-
-
-    output:
-        done=touch(f"{RESULTS}/complete"),
-    log:
-        f"{RESULTS}/logs/complete.log",
-    localrule: True
-    script:
-        "../scripts/check_complete.py"

@@ -1,16 +1,18 @@
 """Index a data set once: compare it with the declared sizes and look at its images before any training."""
 
+import argparse
+import json
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
+from warmscale.records import write_atomic  # noqa: E402
+from warmscale.training.tree import DataError, check_images, compare_with_declared, index_text, list_tree  # noqa: E402
+
 
 def index_data(*, root: Path, declared: dict[str, int], check: str, index: Path) -> None:
     """Write the index of a tree; raises DataError where the tree is not as declared or an image cannot be read."""
-    from warmscale.records import write_atomic
-    from warmscale.training.tree import check_images, compare_with_declared, index_text, list_tree
-
     listed = list_tree(root)
     compare_with_declared(listed, declared)
     check_images(root, listed["train"] + listed["val"], check)
@@ -18,12 +20,12 @@ def index_data(*, root: Path, declared: dict[str, int], check: str, index: Path)
 
 
 if __name__ == "__main__":
-    from warmscale.training.tree import DataError
-
-    given = snakemake.params  # noqa: F821
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--root", required=True, type=Path, help="folder of the tree")
+    parser.add_argument("--index", required=True, type=Path, help="file to write")
+    parser.add_argument("--declared", required=True, type=json.loads, help="declared sizes, as JSON")
+    parser.add_argument("--check", required=True, choices=["none", "ends", "decode"], help="how to look at images")
     try:
-        index_data(
-            root=Path(given.root), declared=given.declared, check=given.check, index=Path(snakemake.output.index)  # noqa: F821
-        )
+        index_data(**vars(parser.parse_args()))
     except DataError as error:
         sys.exit(str(error))

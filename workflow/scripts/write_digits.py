@@ -1,5 +1,6 @@
 """Write scikit-learn's real scans of handwritten digits as an ImageFolder tree of PNGs."""
 
+import argparse
 from pathlib import Path
 
 import numpy as np
@@ -25,5 +26,8 @@ def write_digits(root: Path) -> None:
 
 
 if __name__ == "__main__":
-    write_digits(Path(snakemake.params.root))  # noqa: F821
-    Path(snakemake.output.done).touch()  # noqa: F821
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--done", required=True, type=Path, help="file in the tree's folder, written last")
+    done = parser.parse_args().done
+    write_digits(done.parent)
+    done.touch()

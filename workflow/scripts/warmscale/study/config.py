@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from .recipe import Count, Fraction, NonNegative, Positive, Strict
+from .recipe import Count, Fraction, NonNegative, Positive, Seed, Strict
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$", max_length=60)]
 """A name that is also a file name and a Snakemake wildcard."""
 
-Seeds = Annotated[int, Field(gt=0)] | Annotated[list[int], Field(min_length=1)]
+Seeds = Annotated[int, Field(gt=0, le=1000)] | Annotated[list[Seed], Field(min_length=1, max_length=1000)]
 """A number of seeds, 1 to n, or the seeds themselves."""
 
 PLACE_OF_DATASET = {"root", "check"}
@@ -54,6 +56,17 @@ class Dataset(Strict):
         """What decides a result: all but the place, defaults left out."""
         return self.model_dump(exclude=PLACE_OF_DATASET, exclude_defaults=True)
 
+    @property
+    def declared_sizes(self) -> dict[str, int]:
+        """What a tree must have for the declarations to be true."""
+        return self.model_dump(include={"num_train_images", "num_val_images", "num_classes"})
+
+    @property
+    def fingerprint(self) -> str:
+        """Short hash of what an index depends on: name, version and declared sizes."""
+        declared = json.dumps([self.name, self.version, self.declared_sizes], sort_keys=True)
+        return hashlib.sha256(declared.encode()).hexdigest()[:8]
+
 
 class Metric(Strict):
     """The one number of a run."""
@@ -61,7 +74,7 @@ class Metric(Strict):
     name: Literal["top1", "top5"] = "top1"
     goal: Literal["maximize"] = "maximize"
     of_run: Literal["median_last_5", "last"] | None = None
-    """Median of the last five epochs (Goyal et al. 2017) or the last; null: the median for step decay, else the last."""
+    """Median of the last five epochs (Goyal et al. 2017) or the last one; null: median with step decay, else last."""
 
 
 class Zoom(Strict):
@@ -86,7 +99,7 @@ class Experiment(Strict):
     title: str = ""
     grid: dict[str, Annotated[list[Any], Field(min_length=1)]] = {}
     """{leaf of the recipe: levels}; the cartesian product is run. Nested leaves are dotted: lr_scaling.rule."""
-    exclude: list[dict[str, Any]] = []
+    exclude: list[Annotated[dict[str, Any], Field(min_length=1)]] = []
     """Points with all of these values are left out."""
     extra: list[ExtraPoint] = []
     """Further points."""
@@ -130,7 +143,7 @@ class StudyConfig(Strict):
     """Values common to all experiments."""
     seeds: Seeds = 1
     metric: Metric = Metric()
-    target: float | None = None
+    target: NonNegative | None = None
     """Drawn as a line in figures, in percent."""
     experiments: Annotated[list[Experiment], Field(min_length=1)]
     placement: Placement = Placement()

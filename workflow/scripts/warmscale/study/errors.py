@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
+
+KEY_ERRORS = {"extra_forbidden", "invalid_key"}
+UNION_MEMBERS = {"WarmupRule", "int", "float", "str", "bool", "[key]"}
+"""How pydantic names the members of a union in a location, beside those that begin with their kind."""
+SHOWN_CHARACTERS = 80
 
 
 class StudyError(Exception):
     """What is wrong with a study, one line a finding; its text is all lines."""
 
     def __init__(self, lines: Iterable[str]):
-        self.lines = list(dict.fromkeys(lines))
+        self.lines = list(dict.fromkeys(" ".join(line.split()) for line in lines))
         super().__init__("\n".join(self.lines))
 
 
@@ -29,53 +34,78 @@ def join_path(*parts: object) -> str:
     return path
 
 
+def shown(value: object) -> str:
+    """A value on one line, cut where it is long."""
+    text = repr(value)
+    return text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]}..."
+
+
 def suggestion(key: str, known: Sequence[str]) -> str:
     """Name the known key closest to an unknown one, or all of them where none is close."""
     close = difflib.get_close_matches(key, known, n=1, cutoff=0.6)
     return f"did you mean {close[0]}?" if close else f"known keys: {', '.join(known)}"
 
 
-def explain(error: ValidationError, model: type[BaseModel]) -> list[tuple[tuple, str]]:
-    """Turn pydantic's findings into (location, message) pairs, the message with the value and what is allowed."""
+def explain(error: ValidationError, model: type[BaseModel], but: Collection[str] = ()) -> list[tuple[tuple, str]]:
+    """Turn pydantic's findings, `but` some types, into (location, message) pairs; a message has value and allowed."""
     by_location: dict[tuple, list[dict]] = {}
     for item in error.errors(include_url=False):
-        by_location.setdefault(_field_location(item), []).append(item)
-    return [(location, _message(items, model)) for location, items in by_location.items()]
+        if item["type"] not in but:
+            by_location.setdefault(_field_location(item), []).append(item)
+    # findings about a value and inside it: the value is a union's, the deeper finding about the member that was meant
+    outer = {place[:length] for place in by_location for length in range(len(place))}
+    return [(place, _message(items, place, model)) for place, items in by_location.items() if place not in outer]
 
 
 def _field_location(item: Mapping[str, Any]) -> tuple:
     """The keys that a user wrote: pydantic adds the names of a union's members behind the field."""
-    return tuple(part for part in item["loc"] if isinstance(part, int) or not _is_union_member(part))
+    if item["type"] in KEY_ERRORS:
+        *location, _ = item["loc"]
+        key = item["input"] if item["type"] == "invalid_key" else item["loc"][-1]
+        return (*(part for part in location if not _is_union_member(part)), str(key))
+    return tuple(part for part in item["loc"] if not _is_union_member(part))
 
 
-def _is_union_member(part: str) -> bool:
-    return part in {"int", "float", "str", "bool", "none"} or part[:1].isupper() or "[" in part or "constrained" in part
+def _is_union_member(part: str | int) -> bool:
+    return isinstance(part, str) and (part in UNION_MEMBERS or part.startswith(("constrained-", "literal[", "list[")))
 
 
-def _message(items: Sequence[Mapping[str, Any]], model: type[BaseModel]) -> str:
+def _message(items: Sequence[Mapping[str, Any]], location: tuple, model: type[BaseModel]) -> str:
     """One message for all that pydantic says about one value: for a union, an item a member."""
     first = items[0]
-    if first["type"] == "extra_forbidden":
-        return f"is not a known key: {suggestion(str(first['loc'][-1]), _known_keys(model, first['loc'][:-1]))}"
+    if first["type"] in KEY_ERRORS:
+        return f"is not a known key: {suggestion(location[-1], _known_keys(model, location[:-1]))}"
     if first["type"] == "missing":
         return "is missing"
     if first["type"] == "value_error":
         return first["msg"].removeprefix("Value error, ")
     allowed = " or ".join(dict.fromkeys(_allowed(item) for item in items))
-    return f"is {first['input']!r}, must be {allowed}{_yaml_hint(first['input'])}"
+    return f"is {shown(first['input'])}, must be {allowed}{_yaml_hint(first['input'])}{_near_choice(items)}"
 
 
 def _allowed(item: Mapping[str, Any]) -> str:
+    """What may stand there, in words that follow `must be`."""
     if item["type"] in {"model_type", "model_attributes_type", "dict_type"}:
         return "a mapping"
-    return re.sub("^(Input|String|List|Tuple) should ((be|have) )?", "", item["msg"])
+    if item["type"] == "string_pattern_mismatch":
+        return f"text that matches {item['ctx']['pattern']}"
+    if item["type"] in {"too_short", "too_long", "string_too_long"}:
+        return re.sub(r".* should have (at \w+ \d+ \w+).*", r"of \1", item["msg"])
+    return re.sub("^Input should (be )?", "", item["msg"])
+
+
+def _near_choice(items: Sequence[Mapping[str, Any]]) -> str:
+    """The choice that was probably meant."""
+    choices = [name for item in items for name in re.findall("'([^']*)'", item.get("ctx", {}).get("expected", ""))]
+    close = difflib.get_close_matches(str(items[0]["input"]), choices, n=1, cutoff=0.8)
+    return f"; did you mean {close[0]}?" if close else ""
 
 
 def _yaml_hint(value: Any) -> str:
-    """YAML reads 5e-5 as text: a number in scientific notation needs a dot."""
-    if isinstance(value, str) and re.fullmatch(r"[+-]?\d+[eE][+-]?\d+", value):
-        mantissa, exponent = re.split("[eE]", value)
-        return f"; YAML takes it for text: write {mantissa}.0e{exponent}"
+    """YAML reads 5e-5 and 5.0e5 as text: a number in scientific notation needs a dot, and a sign in its exponent."""
+    if isinstance(value, str) and (number := re.fullmatch(r"([+-]?\d+)\.?(\d*)[eE]([+-]?)(\d+)", value)):
+        whole, fraction, sign, exponent = number.groups()
+        return f"; YAML takes it for text: write {whole}.{fraction or 0}e{sign or '+'}{exponent}"
     return ""
 
 

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from pydantic import ValidationError
 
-from .config import Dataset, Experiment
-from .errors import explain, join_path, suggestion
+from .config import Dataset, Experiment, Seeds
+from .errors import explain, join_path, shown, suggestion
 from .recipe import Count, Recipe, Strict, leaves
 from .run import check_point
 
 LEAVES = tuple(leaves())
 SECTIONS = tuple(dict.fromkeys(leaf.split(".")[0] for leaf in LEAVES if "." in leaf))
+MOST_POINTS = 100_000
+"""Points of one grid; more are a slip of the pen."""
 
 
 class WorkersAs(Strict):
@@ -45,13 +48,14 @@ class Values:
     def nested(self) -> dict[str, Any]:
         """The values in the shape of a recipe."""
         tree: dict[str, Any] = {}
+        plain: dict[str, Any] = {}
         for leaf, value in self.of.items():
             section, _, field = leaf.partition(".")
             if field and section in SECTIONS:
                 tree.setdefault(section, {})[field] = value
             else:
-                tree[leaf] = value
-        return tree
+                plain[leaf] = value
+        return tree | plain  # a section that is no mapping hides its leaves: validation rejects it
 
     def path(self, location: tuple) -> str:
         """Path of the key that gave the value at a location of the recipe."""
@@ -63,29 +67,79 @@ class Values:
         return inside[-1].rpartition(".")[0] if len(location) == 1 and inside else join_path("recipe", *location)
 
 
-def grid_points(experiment: Experiment) -> Iterator[tuple[dict[str, Any], int | list[int] | None]]:
-    """The points of an experiment as ({leaf: level}, own seeds or None)."""
+def grid_points(experiment: Experiment) -> Iterator[tuple[dict[str, Any], Seeds | None, str]]:
+    """The points of an experiment as ({leaf: level}, own seeds or None, path of the keys that gave the levels)."""
+    path = join_path("experiments", experiment.name)
     for levels in itertools.product(*experiment.grid.values()) if experiment.grid else ():
         point = dict(zip(experiment.grid, levels, strict=True))
         if not any(all(point.get(leaf) == value for leaf, value in out.items()) for out in experiment.exclude):
-            yield point, None
-    for extra in experiment.extra:
-        yield extra.point, extra.seeds
+            yield point, None, f"{path}.grid"
+    for index, extra in enumerate(experiment.extra):
+        yield extra.point, extra.seeds, f"{path}.extra[{index}].point"
 
 
 def grid_errors(experiment: Experiment) -> Iterator[str]:
     """What is wrong with a grid by itself."""
     path = join_path("experiments", experiment.name)
+    sections = {f"{path}.grid": experiment.grid}
+    sections |= {f"{path}.extra[{index}].point": extra.point for index, extra in enumerate(experiment.extra)}
+    for place, section in sections.items():
+        yield from repeated_leaves(section, place)
+        for name in SECTIONS:
+            if name in section:
+                inside = ", ".join(leaf for leaf in LEAVES if leaf.startswith(f"{name}."))
+                yield f"{place}.{name}: is a section, not a leaf: {inside}"
+    yield from repeated_leaves(experiment.recipe, f"{path}.recipe")
+    yield from repeated_seeds(experiment.seeds, f"{path}.seeds")
+    for index, extra in enumerate(experiment.extra):
+        yield from repeated_seeds(extra.seeds, f"{path}.extra[{index}].seeds")
+    if too_large(experiment):
+        yield f"{path}.grid: has more than {MOST_POINTS} points"
+    elif not any(True for _ in grid_points(experiment)):
+        yield f"{path}: has no points: {'exclude leaves none' if experiment.grid else 'give it a grid or extra points'}"
     for leaf, levels in experiment.grid.items():
         if repeated := [level for index, level in enumerate(levels) if level in levels[:index]]:
-            yield f"{path}.grid.{leaf}: {repeated[0]!r} stands twice"
+            yield f"{path}.grid.{leaf}: {shown(repeated[0])} stands twice"
     for index, out in enumerate(experiment.exclude):
         for leaf, value in out.items():
             if leaf not in experiment.grid:
                 known = suggestion(leaf, list(experiment.grid))
                 yield f"{path}.exclude[{index}].{leaf}: is not a factor of this grid; {known}"
             elif value not in experiment.grid[leaf]:
-                yield f"{path}.exclude[{index}].{leaf}: {value!r} is not a level: {experiment.grid[leaf]}"
+                yield f"{path}.exclude[{index}].{leaf}: {shown(value)} is not a level: {shown(experiment.grid[leaf])}"
+
+
+def too_large(experiment: Experiment) -> bool:
+    """Whether a grid has so many points that it is better not made."""
+    return math.prod(len(levels) for levels in experiment.grid.values()) > MOST_POINTS
+
+
+def repeated_leaves(section: Mapping[str, Any], path: str) -> Iterator[str]:
+    """Leaves that a section gives twice: nested and dotted, or as workers and workers_as."""
+    leaves = ["workers" if leaf == "workers_as" else leaf for leaf, _ in _flat(section)]
+    for leaf in sorted({leaf for leaf in leaves if leaves.count(leaf) > 1}):
+        yield f"{join_path(path, leaf)}: stands twice{', as workers_as too' if leaf == 'workers' else ''}"
+
+
+def seed_list(seeds: Seeds) -> list[int]:
+    """The seeds themselves."""
+    return list(range(1, seeds + 1)) if isinstance(seeds, int) else seeds
+
+
+def repeated_seeds(seeds: Seeds | None, path: str) -> Iterator[str]:
+    """Seeds that stand twice."""
+    listed = seed_list(seeds or [])
+    yield from (f"{path}: {seed} stands twice" for seed in sorted(set(listed)) if listed.count(seed) > 1)
+
+
+def leaf_errors(values: Values) -> list[str]:
+    """What is wrong with values by themselves, as long as others may join them."""
+    try:
+        Recipe.model_validate(values.nested())
+    except ValidationError as error:
+        findings = explain(error, Recipe, but=("missing", "value_error"))
+        return [_line(values, location, message) for location, message in findings]
+    return []
 
 
 def validated(values: Values, dataset: Dataset | None) -> tuple[Recipe | None, list[str]]:
@@ -102,6 +156,8 @@ def validated(values: Values, dataset: Dataset | None) -> tuple[Recipe | None, l
 def _line(values: Values, location: tuple, message: str) -> str:
     if "is not a known key" in message and len(location) == 1:
         message = f"is not a known key: {suggestion(str(location[0]), [*LEAVES, 'workers_as'])}"
+    if location == ("workers",) and values.source.get("workers", "").endswith("workers_as"):
+        message = f"is {shown(values.of['workers'])}, must be a mapping of nodes and per_node, whole numbers above 0"
     return f"{values.path(location)}: {message}"
 
 

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
-Count = Annotated[int, Field(gt=0)]
+Exponent = Annotated[float, Field(ge=-10, le=10)]
+Count = Annotated[int, Field(gt=0, le=10**12)]
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
 
-BUILT_IN_MODELS = ("resnet8", "resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
+BuiltInModel = Literal["resnet8", "resnet18", "resnet34", "resnet50", "resnet101", "resnet152"]
+BUILT_IN_MODELS = get_args(BuiltInModel)
+OwnModel = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_.]*:[A-Za-z_][A-Za-z0-9_.]*$")]
 
 
 class Strict(BaseModel):
@@ -28,7 +32,7 @@ class LrScaling(Strict):
     """Exponent of k: none 0, linear 1, sqrt 0.5, power the `exponent` below."""
     of: Literal["mini_batch_size", "workers"] = "mini_batch_size"
     """k is mini_batch_size / reference_batch_size (Goyal et al. 2017) or workers / reference_workers (Horovod)."""
-    exponent: float | None = None
+    exponent: Exponent | None = None
     """Exponent of rule `power`; not allowed with another rule."""
 
     @model_validator(mode="after")
@@ -43,7 +47,7 @@ class WarmupRule(Strict):
 
     base_epochs: NonNegative
     base_mini_batch_size: Count
-    exponent: float
+    exponent: Exponent
 
 
 class Decay(Strict):
@@ -52,9 +56,9 @@ class Decay(Strict):
     kind: Literal["step", "cosine", "polynomial"] = "step"
     epochs: tuple[Positive, ...] = Field(default=(30.0, 60.0, 80.0), strict=False)
     """Milestones of `step`, increasing, fractions allowed."""
-    factor: Positive = 0.1
+    factor: Annotated[float, Field(gt=0, le=1)] = 0.1
     """Factor of `step` at each milestone."""
-    power: Positive = 2.0
+    power: Annotated[float, Field(gt=0, le=100)] = 2.0
     """Power of `polynomial`."""
     final_fraction: Fraction = 0.0
     """Where `cosine` and `polynomial` end, as a fraction of peak_lr."""
@@ -108,7 +112,7 @@ class Divergence(Strict):
 class Recipe(Strict):
     """Everything that makes a run what it is, but data set and seed."""
 
-    model: str = "resnet50"
+    model: BuiltInModel | OwnModel = "resnet50"
     """A model of torchvision's resnet family, resnet8, or one's own as `package.module:function(num_classes)`."""
     zero_init_residual: bool = False
     """Start with gamma 0 in the last BatchNorm of each residual block (Goyal et al. 2017)."""
@@ -156,9 +160,9 @@ class Recipe(Strict):
     tf32: bool = False
     """Allow TF32 in matrix products and convolutions of a GPU."""
     divergence: Divergence = Divergence()
-    data_seed: int | None = None
+    data_seed: Seed | None = None
     """Seed of order and augmentation; null: the run's seed."""
-    init_seed: int | None = None
+    init_seed: Seed | None = None
     """Seed of the initial weights; null: the run's seed."""
 
 

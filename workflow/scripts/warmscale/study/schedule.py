@@ -1,10 +1,4 @@
-"""Learning-rate schedules: closed forms of the step, and a normal form in which equal schedules look equal.
-
-A schedule is a row of pieces. An affine piece [n, first, increment] gives first + i * increment at its i-th step; a
-curve (cosine, polynomial) is the last piece, if any. In the normal form a curve reaches back as far as it fits and the
-affine pieces in front of it are, from the left, as long as they can be: so schedules that are equal at every step
-have the same pieces, however they were written down.
-"""
+"""Learning-rate schedules: closed forms of the step, and a training's schedule as a row of pieces."""
 
 from __future__ import annotations
 
@@ -12,25 +6,25 @@ import bisect
 import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 
 TOLERANCE = 1e-9
 """Relative to the larger of two rates; rates closer than this are the same."""
-SHORT_CURVE_STEPS = 8
-"""A curve of no more steps is written as affine pieces: two or three points of it may well lie on a line."""
 
 
 @dataclass(frozen=True)
 class Affine:
-    """`steps` steps at first, first + increment, first + 2 * increment, ..."""
+    """`steps` steps on a line from `first` to `last`; a piece of one step has only `first`."""
 
     steps: int
     first: float
-    increment: float = 0.0
+    last: float
 
     def rate(self, index: int) -> float:
         """Rate at a step of the piece, counted from 0; outside the piece, its continuation."""
-        return self.first + index * self.increment
+        if index == self.steps - 1 or self.steps == 1:
+            return self.last
+        return self.first + (self.last - self.first) * index / (self.steps - 1)
 
 
 @dataclass(frozen=True)
@@ -44,6 +38,7 @@ class Curve:
     period: int
     """Value of the decay clock at which the final rate is reached."""
     peak: float
+    """Rate at clock 0."""
     final: float
     power: float = 1.0
 
@@ -86,16 +81,21 @@ class Schedule:
             for index in {0, piece.steps - 1}
         ]
         highest = max(rate for rate, _ in ends)
-        return highest, min(step for rate, step in ends if _same(rate, highest))
+        return highest, min(step for rate, step in ends if same(rate, highest))
 
     def to_json(self) -> list:
-        """Built-in values: an affine piece as [n, first] or [n, first, increment], a curve as a mapping."""
+        """Built-in values: an affine piece as [n, first] or [n, first, last], a curve as a mapping."""
         return [_piece_to_json(piece) for piece in self.pieces]
 
     @classmethod
     def from_json(cls, pieces: Sequence) -> Schedule:
         """The inverse of `to_json`, bit by bit."""
-        return cls(tuple(Curve(**piece) if isinstance(piece, dict) else Affine(*piece) for piece in pieces))
+        return cls(tuple(Curve(**p) if isinstance(p, dict) else Affine(p[0], p[1], p[-1]) for p in pieces))
+
+
+def same(a: float, b: float) -> bool:
+    """Whether two rates differ by rounding at most."""
+    return math.isclose(a, b, rel_tol=TOLERANCE)
 
 
 def scale_exponent(rule: str, exponent: float | None) -> float:
@@ -116,76 +116,7 @@ def step_decay_rate(clock: int, *, peak: float, milestones: Sequence[int], facto
     return peak * factor ** sum(milestone <= clock for milestone in milestones)
 
 
-def normal_form(affine: Sequence[Affine], curve: Curve | None = None) -> Schedule:
-    """The schedule of these pieces, a curve last, in normal form (see the module's text)."""
-    pieces = [piece for piece in affine if piece.steps]
-    if curve and math.isclose(curve.peak, curve.final, rel_tol=TOLERANCE):
-        pieces, curve = [*pieces, Affine(curve.steps, curve.peak)], None
-    if curve and curve.kind == "polynomial" and curve.power == 1.0:
-        slope = (curve.final - curve.peak) / curve.period
-        pieces, curve = [*pieces, Affine(curve.steps, curve.rate(0), slope)], None
-    if curve:
-        pieces, curve = _reach_back(pieces, curve)
-    if curve and curve.steps <= SHORT_CURVE_STEPS:
-        pieces, curve = [*pieces, *(Affine(1, curve.rate(index)) for index in range(curve.steps))], None
-    pieces = _longest_from_the_left(pieces)
-    return Schedule(tuple(_rounded(piece) for piece in [*pieces, *([curve] if curve else [])]))
-
-
-def _reach_back(pieces: list[Affine], curve: Curve) -> tuple[list[Affine], Curve]:
-    """Give the curve the steps in front of it that lie on it."""
-    pieces = list(pieces)
-    while pieces and curve.clock > 0:
-        last = pieces[-1]
-        if not _same(last.rate(last.steps - 1), curve.rate(-1)):
-            break
-        curve = replace(curve, steps=curve.steps + 1, clock=curve.clock - 1)
-        pieces[-1:] = [replace(last, steps=last.steps - 1)] if last.steps > 1 else []
-    return pieces, curve
-
-
-def _longest_from_the_left(pieces: Sequence[Affine]) -> list[Affine]:
-    """Extend each piece over the steps behind it that continue it."""
-    merged: list[Affine] = []
-    rest = list(reversed(pieces))
-    while rest:
-        piece = rest.pop()
-        while rest:
-            following = rest.pop()
-            increment = following.first - piece.first if piece.steps == 1 else piece.increment
-            taken = _steps_continuing(piece, increment, following)
-            if taken:
-                piece = Affine(piece.steps + taken, piece.first, increment)
-            if taken < following.steps:
-                rest.append(Affine(following.steps - taken, following.rate(taken), following.increment))
-                break
-        merged.append(piece)
-    return merged
-
-
-def _steps_continuing(piece: Affine, increment: float, following: Affine) -> int:
-    """How many steps of `following` continue `piece` with this increment: none, one or all."""
-    if not _same(following.first, piece.first + piece.steps * increment):
-        return 0
-    last = following.steps - 1
-    if last and not _same(following.rate(last), piece.first + (piece.steps + last) * increment):
-        return 1
-    return following.steps
-
-
-def _same(a: float, b: float) -> bool:
-    return math.isclose(a, b, rel_tol=TOLERANCE, abs_tol=1e-15)
-
-
-def _rounded(piece: Affine | Curve) -> Affine | Curve:
-    """Twelve digits: rounding errors of two ways to the same rate do not make two schedules."""
-    values = {name: float(f"{value:.12g}") for name, value in asdict(piece).items() if isinstance(value, float)}
-    if isinstance(piece, Affine) and abs(values["increment"]) * piece.steps <= TOLERANCE * abs(values["first"]):
-        values["increment"] = 0.0
-    return replace(piece, **values)
-
-
 def _piece_to_json(piece: Affine | Curve) -> list | dict:
     if isinstance(piece, Curve):
         return asdict(piece)
-    return [piece.steps, piece.first, *([piece.increment] if piece.increment else [])]
+    return [piece.steps, piece.first, *([piece.last] if piece.last != piece.first else [])]

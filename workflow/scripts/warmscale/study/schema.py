@@ -19,7 +19,8 @@ def config_schema() -> dict[str, Any]:
     recipe.pop("required")
     recipe["properties"]["workers_as"] = {"$ref": "#/$defs/WorkersAs"}
     for section in SECTIONS:  # dotted leaves are allowed beside nested ones
-        recipe["properties"] |= {leaf: _leaf_schema(leaf, recipe, definitions) for leaf in leaves() if _in(leaf, section)}
+        dotted = [leaf for leaf in leaves() if leaf.startswith(f"{section}.")]
+        recipe["properties"] |= {leaf: _leaf_schema(leaf, recipe, definitions) for leaf in dotted}
     point = {name: value for name, value in recipe["properties"].items() if name not in SECTIONS}
     definitions["Recipe"] = recipe
     definitions["Point"] = {"type": "object", "additionalProperties": False, "properties": point}
@@ -32,7 +33,7 @@ def config_schema() -> dict[str, Any]:
     _refer(schema["properties"], "recipe", "Recipe")
     _refer(experiment, "recipe", "Recipe")
     _refer(experiment, "grid", "Grid")
-    experiment["exclude"]["items"] = {"$ref": "#/$defs/Point"}
+    experiment["exclude"]["items"] = {"$ref": "#/$defs/Point", "minProperties": 1}
     _refer(definitions["ExtraPoint"]["properties"], "point", "Point")
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "$defs": definitions}
 
@@ -40,10 +41,6 @@ def config_schema() -> dict[str, Any]:
 def schema_text() -> str:
     """The schema as it is checked in."""
     return json.dumps(config_schema(), indent=2, ensure_ascii=False) + "\n"
-
-
-def _in(leaf: str, section: str) -> bool:
-    return leaf.startswith(f"{section}.")
 
 
 def _leaf_schema(leaf: str, recipe: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:

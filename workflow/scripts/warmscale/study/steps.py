@@ -26,8 +26,9 @@ class EpochClock:
 
     def steps_until(self, epoch: float) -> int:
         """Steps completed when `epoch` epochs (fractions allowed) are over."""
+        steps = epoch * self.images_per_epoch / self.mini_batch_size
         # the slack keeps 10.1 epochs of 10 steps at 101, whatever binary fractions make of it
-        return math.floor(epoch * self.images_per_epoch / self.mini_batch_size + 1e-9)
+        return math.floor(steps + 1e-9 + 1e-15 * steps)
 
     def epoch_position(self, step: int, offset: int) -> tuple[int, int]:
         """Epoch (from 0) and position in its permutation of image `offset` of a step."""

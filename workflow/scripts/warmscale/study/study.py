@@ -7,11 +7,21 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from .config import Dataset, Experiment, Seeds, StudyConfig
-from .errors import StudyError, explain, join_path
-from .grid import Values, grid_errors, grid_points, validated
+from .errors import StudyError, explain, join_path, shown
+from .grid import (
+    Values,
+    grid_errors,
+    grid_points,
+    leaf_errors,
+    repeated_leaves,
+    repeated_seeds,
+    seed_list,
+    too_large,
+    validated,
+)
 from .recipe import leaf_values
 from .run import Run, make_run
 
@@ -68,17 +78,22 @@ class Study:
 
 def load_study(raw: Mapping[str, Any]) -> Study:
     """Validate a config and expand its experiments; raises StudyError with all that is wrong, a line each."""
+    if not isinstance(raw, Mapping):
+        raise StudyError([f"the config is {shown(raw)}, must be a mapping"])
     config, lines = _parse(raw)
-    dataset, experiments = _usable_parts(raw, config)
+    dataset, experiments, study_seeds = _usable_parts(raw, config)
+    lines += repeated_seeds(study_seeds, "seeds")
     lines += [line for experiment in experiments for line in grid_errors(experiment)]
     names = [experiment.name for experiment in experiments]
     lines += [f"experiments.{name}: stands twice; names must differ" for name in names if names.count(name) > 1]
-    recipe = raw.get("recipe") if isinstance(raw.get("recipe"), Mapping) else {}
-    base = Values({}, {}).updated(recipe, "recipe")
+    if not isinstance(raw.get("recipe"), Mapping):
+        raise StudyError(lines)
+    base = Values({}, {}).updated(raw["recipe"], "recipe")
+    lines += [*repeated_leaves(raw["recipe"], "recipe"), *leaf_errors(base)]
     runs: dict[str, Run] = {}
     points: dict[tuple, Point] = {}
     for experiment in experiments:
-        for factors, recipe, seeds, errors in _expand(experiment, base, dataset, raw.get("seeds", 1)):
+        for factors, recipe, seeds, errors in _expand(experiment, base, dataset, study_seeds):
             lines += errors
             for seed in seeds if recipe and dataset and not lines else ():
                 run = make_run(recipe, dataset, seed)
@@ -93,31 +108,21 @@ def load_study(raw: Mapping[str, Any]) -> Study:
 
 def _expand(experiment: Experiment, base: Values, dataset: Dataset | None, study_seeds: Seeds) -> Iterator[tuple]:
     """(levels, recipe or None, seeds, errors) of every point."""
-    path = join_path("experiments", experiment.name)
-    common = base.updated(experiment.recipe, f"{path}.recipe")
-    for index, (point, own_seeds) in enumerate(grid_points(experiment)):
-        place = f"{path}.grid" if own_seeds is None and point.keys() == experiment.grid.keys() else f"{path}.extra"
+    common = base.updated(experiment.recipe, f"{join_path('experiments', experiment.name)}.recipe")
+    yield {}, None, [], leaf_errors(common)
+    for point, own_seeds, place in grid_points(experiment) if not too_large(experiment) else ():
         values = common.updated(point, place)
         recipe, errors = validated(values, dataset)
-        seeds = own_seeds or experiment.seeds or study_seeds
-        factors = {leaf: values.of.get(leaf) for leaf in _factors(point)}
-        yield factors, recipe, _seed_list(seeds), [*errors, *(_seed_errors(seeds, path) if index == 0 else [])]
+        seeds = seed_list(own_seeds or experiment.seeds or study_seeds)
+        if recipe and len(seeds) > 1 and None not in (recipe.data_seed, recipe.init_seed):
+            place = values.path(("init_seed",))
+            errors = [f"{place}: with data_seed fixed too, {len(seeds)} seeds repeat the same run"]
+        yield {leaf: values.of.get(leaf) for leaf in _factors(point)}, recipe, seeds, errors
 
 
 def _factors(point: Mapping[str, Any]) -> list[str]:
     """Leaves that a point sets, shorthands by the leaf they stand for."""
     return ["workers" if leaf == "workers_as" else leaf for leaf in point]
-
-
-def _seed_list(seeds: Any) -> list[int]:
-    if isinstance(seeds, int):
-        return list(range(1, seeds + 1))
-    return seeds if isinstance(seeds, list) else []
-
-
-def _seed_errors(seeds: Any, path: str) -> list[str]:
-    listed = _seed_list(seeds)
-    return [f"{path}.seeds: {seed} stands twice" for seed in sorted(set(listed)) if listed.count(seed) > 1]
 
 
 def _parse(raw: Mapping[str, Any]) -> tuple[StudyConfig | None, list[str]]:
@@ -138,17 +143,18 @@ def _named(location: tuple, raw: Mapping[str, Any]) -> str:
     return join_path(*location)
 
 
-def _usable_parts(raw: Mapping[str, Any], config: StudyConfig | None) -> tuple[Dataset | None, list[Experiment]]:
-    """Data set and experiments that are valid by themselves, so that one error does not hide the others."""
+def _usable_parts(raw: Mapping[str, Any], config: StudyConfig | None) -> tuple[Dataset | None, list[Experiment], Seeds]:
+    """Data set, experiments and seeds that are valid by themselves, so that one error does not hide the others."""
     if config:
-        return config.dataset, config.experiments
+        return config.dataset, config.experiments, config.seeds
     entries = raw.get("experiments")
     found = [_valid(Experiment, entry) for entry in entries] if isinstance(entries, list) else []
-    return _valid(Dataset, raw.get("dataset")), [experiment for experiment in found if experiment]
+    experiments = [experiment for experiment in found if experiment]
+    return _valid(Dataset, raw.get("dataset")), experiments, _valid(Seeds, raw.get("seeds")) or 1
 
 
-def _valid(model: type, value: Any) -> Any:
+def _valid(kind: Any, value: Any) -> Any:
     try:
-        return model.model_validate(value)
+        return TypeAdapter(kind).validate_python(value, strict=True)
     except ValidationError:
         return None

@@ -1,0 +1,34 @@
+"""Needs the tables; makes every figure as SVG, PNG and PDF, each with the table it was drawn from."""
+
+from warmscale.analysis.catalogue import figures_of
+
+FIGURES = figures_of(STUDY)
+DRAWN = f"{RESULTS}/figures"
+
+
+rule figures:
+    """Draw all figures of the study from its tables."""
+    input:
+        tables=rules.tables.output.parquet,
+        code=ANALYSIS_CODE,
+    output:
+        svg=[
+            report(
+                f"{DRAWN}/{figure.name}.svg",
+                caption=f"../report/{figure.kind}.rst",
+                category="Figures",
+                subcategory=figure.experiment or "all experiments",
+                labels={"figure": figure.kind, "format": "svg"},
+            )
+            for figure in FIGURES
+        ],
+        png=[f"{DRAWN}/{figure.name}.png" for figure in FIGURES],
+        pdf=[f"{DRAWN}/{figure.name}.pdf" for figure in FIGURES],
+        csv=[f"{DRAWN}/{figure.name}.csv" for figure in FIGURES],
+    log:
+        f"{RESULTS}/logs/figures.log",
+    localrule: True
+    params:
+        study=STUDY_AS_WRITTEN,
+    script:
+        "../scripts/draw_figures.py"

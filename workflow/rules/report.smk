@@ -1,0 +1,42 @@
+"""Needs the tables, the figures and the runs; makes the page and the bundle that hold all of them,
+and ends the study."""
+
+
+rule report:
+    """Write the report as one self-contained page, and a zip of page, figures, tables, config and runs."""
+    input:
+        template=f"{WORKFLOW}/report/index.html.j2",
+        stylesheet=f"{WORKFLOW}/report/report.css",
+        tables=[*rules.tables.output],
+        figures=[*rules.figures.output],
+        runs=run_files("run.json"),
+        code=ANALYSIS_CODE,
+    output:
+        page=report(
+            f"{RESULTS}/report/index.html",
+            caption="../report/page.rst",
+            category="Report",
+            labels={"page": "the whole report", "format": "html"},
+        ),
+        bundle=f"{RESULTS}/report.zip",
+    log:
+        f"{RESULTS}/logs/report.log",
+    localrule: True
+    params:
+        study=STUDY_AS_WRITTEN,
+    script:
+        "../scripts/write_report.py"
+
+
+rule complete:
+    """Fail if a run of the study failed, and say which and why: after the report, which is made all the same."""
+    input:
+        runs=run_files("run.json"),
+        report=rules.report.output.page,
+    output:
+        done=touch(f"{RESULTS}/complete"),
+    log:
+        f"{RESULTS}/logs/complete.log",
+    localrule: True
+    script:
+        "../scripts/check_complete.py"

@@ -1,0 +1,62 @@
+"""All figures of a study: which table each one is drawn from, and which function draws it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from ..study import Study
+from ..study.config import Zoom
+from . import canvas, frames, rate_frames, style
+from .catalogue import FigureEntry, factors_of, figures_of
+from .curve_figures import Window, curves
+from .final_figures import final
+from .levels import level_points
+from .metrics import chance_level
+from .rate_figures import learning_rates, realised_rates
+from .tables import Tables
+
+
+def draw_all(study: Study, tables: Tables, folder: Path) -> None:
+    """Draw every figure of a study, each with the table it was drawn from beside it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for entry in figures_of(study):
+        frame = figure_frame(entry, study, tables)
+        frame.to_csv(folder / f"{entry.name}.csv", index=False, lineterminator="\n")
+        with style.applied():
+            canvas.save(draw(entry, study, tables.points, frame), folder / entry.name)
+
+
+def figure_frame(entry: FigureEntry, study: Study, tables: Tables) -> pd.DataFrame:
+    """The table that a figure is drawn from."""
+    if entry.kind == "learning-rates":
+        return rate_frames.schedules_frame(study, tables.points)
+    if entry.kind == "realised-rates":
+        return rate_frames.realised_frame(study, tables.points, tables.runs, tables.steps)
+    own, names = level_points(tables.points, entry.experiment, factors_of(study, entry.experiment))
+    metric = study.config.metric.name
+    if entry.kind == "final":
+        return frames.final_frame(own, tables.runs, names, metric)
+    return frames.curves_frame(own, tables, names, metric, chance_level(metric, study.config.dataset.num_classes))
+
+
+def draw(entry: FigureEntry, study: Study, points: pd.DataFrame, frame: pd.DataFrame) -> Figure:
+    """Draw a figure from its table."""
+    config = study.config
+    experiments = {experiment.name: experiment for experiment in config.experiments}
+    names = {name: level_points(points, name, factors_of(study, name))[1] for name in experiments}
+    if entry.experiment is None:
+        paint = {"learning-rates": learning_rates, "realised-rates": realised_rates}[entry.kind]
+        return paint(frame, names=names, note=config.note)
+    common = {"names": names[entry.experiment], "metric": config.metric.name, "title": entry.title}
+    common |= {"target": config.target, "note": config.note}
+    if entry.kind == "final":
+        return final(frame, **common)
+    return curves(frame, zoom=_window(experiments[entry.experiment].zoom, config.metric.name), **common)
+
+
+def _window(zoom: Zoom, metric: str) -> Window | None:
+    percent = zoom.top1 if metric == "top1" else None
+    return (zoom.epochs, percent) if zoom.epochs or percent else None

@@ -1,0 +1,90 @@
+"""Learning rates over epochs, a panel an experiment: as planned, and as realised. Frame -> Figure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from . import canvas, style
+
+COLUMNS = 2
+PANEL_HEIGHT_IN = 2.1
+NO_DEVIATION = 1e-12
+"""Relative; rounding of the last bits is none."""
+
+
+def learning_rates(frame: pd.DataFrame, *, names: Mapping[str, Sequence[str]], note: str = "") -> Figure:
+    """The schedule of every cell in closed form.
+
+    frame: as `frames.schedules_frame` makes it; names: {experiment: factors that tell its cells apart}.
+    """
+    figure = _sheet(len(names), "Learning-rate schedules", note)
+    for axis, experiment in _panels(figure, names):
+        own = frame[frame["experiment"] == experiment]
+        keys = _draw_lines(axis, own, "learning_rate", names[experiment])
+        canvas.legend(axis, keys, style.factors_label(names[experiment], width=18))
+        axis.set_ylabel("learning rate")
+    return figure
+
+
+def realised_rates(frame: pd.DataFrame, *, names: Mapping[str, Sequence[str]], note: str = "") -> Figure:
+    """What the optimizer used at the audited steps, over base_lr * scale_factor: an unscaled arm stands at 1 / k.
+
+    frame: as `frames.realised_frame` makes it; names: {experiment: factors that tell its cells apart}.
+    """
+    figure = _sheet(len(names), "Realised learning rate over base_lr · scale_factor", note)
+    for axis, experiment in _panels(figure, names):
+        own = frame[frame["experiment"] == experiment]
+        if own.empty:
+            canvas.say(axis, "No audited step yet")
+            continue
+        keys = _draw_lines(axis, own, "realised", names[experiment])
+        for _, rows in own.groupby("level", sort=False):
+            axis.fill_between(rows["epoch"], rows["realised_min"], rows["realised_max"], step="post", **style.RANGE)
+            axis.plot(rows["epoch"], rows["expected"], drawstyle="steps-post", **style.EXPECTED_LINE)
+        keys.append(Line2D([], [], label=f"closed form\n({_deviation(own['deviation'].max())})", **style.EXPECTED_LINE))
+        canvas.legend(axis, keys, style.factors_label(names[experiment], width=18))
+        axis.set_ylabel("realised / (base_lr · k)")
+    return figure
+
+
+def _sheet(panels: int, title: str, note: str) -> Figure:
+    width_in = style.FULL_WIDTH_IN if panels > 1 else style.SINGLE_WIDTH_IN
+    return canvas.new_figure(width_in, -(-panels // COLUMNS) * PANEL_HEIGHT_IN + 0.3, title, note)
+
+
+def _panels(figure: Figure, experiments: Iterable[str]) -> Iterator[tuple[Axes, str]]:
+    """Axes for every experiment, with its name."""
+    titles = list(experiments)
+    columns = min(COLUMNS, len(titles))
+    axes = figure.subplots(-(-len(titles) // columns), columns, squeeze=False).ravel()
+    for axis in axes[len(titles) :]:
+        axis.set_visible(False)
+    for axis, title in zip(axes, titles, strict=False):
+        axis.set_title(style.plain(title))
+        yield axis, title
+
+
+def _draw_lines(axis: Axes, own: pd.DataFrame, value: str, names: Sequence[str]) -> list[Line2D]:
+    """A line a cell, the first ones wider: a line on top of another hides none. Returns legend entries."""
+    looks = style.looks(own, names)
+    widths = np.linspace(3.0, 1.0, len(looks)) if len(looks) > 1 else [1.5]
+    keys = []
+    for (level, look), width in zip(looks.items(), widths, strict=True):
+        rows = own[own["level"] == level]
+        line = {"color": look.color, "linestyle": look.linestyle, "linewidth": width}
+        axis.plot(rows["epoch"], rows[value], drawstyle="steps-post", **line)
+        keys.append(Line2D([], [], label=style.plain(level), **line))
+    axis.set_yscale("log", nonpositive="mask")
+    canvas.epochs_axis(axis, 0, math.ceil(own["epoch"].max()))
+    return keys
+
+
+def _deviation(relative: float) -> str:
+    return f"off by up to {relative:.2g}" if relative > NO_DEVIATION else "no deviation"

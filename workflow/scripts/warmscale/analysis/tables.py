@@ -1,0 +1,130 @@
+"""The tables of a study, from the published files of its runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+from pydantic import BaseModel
+
+from ..records import OUTCOMES
+from ..study import Point, Run, Study
+from ..study.recipe import WarmupRule
+from . import published
+from .metrics import chance_level, run_metrics
+from .schemas import EPOCHS, METRIC_COLUMNS, STEPS, points_schema, runs_schema
+
+POINT_COLUMNS = ("experiment", "run_id", "seed")
+"""Columns of `points` before its factors."""
+FROM_OUTCOME = ("state", "failure_class", "diverged_step", "epochs_done", "node_hours", "device_name")
+
+
+@dataclass(frozen=True)
+class Tables:
+    """The tables of a study, as read by everything behind them."""
+
+    runs: pd.DataFrame
+    """A row a run."""
+    epochs: pd.DataFrame
+    """A row a run and epoch."""
+    points: pd.DataFrame
+    """A row an experiment, cell and seed: which run it is, and the levels of its factors."""
+    steps: pd.DataFrame
+    """A row a run and audited step."""
+
+
+def make_tables(study: Study, results: Path) -> None:
+    """Aggregate what is published under results/<study>/runs into results/<study>/tables."""
+    folders, tables = results / "runs", results / "tables"
+    for name, schema in (("epochs", EPOCHS), ("steps", STEPS)):
+        paths = (folders / run_id / f"{name}.csv" for run_id in study.runs)
+        published.write_measured(published.read_csvs(paths, schema), schema, tables / name)
+    columns = ["run_id", "epoch", "top1", "top5", "images_per_sec"]
+    metrics = run_metrics(pd.read_parquet(tables / "epochs.parquet", columns=columns))
+    outcomes = published.read_outcomes(study.runs, folders)
+    published.write_described(runs_rows(study, outcomes, metrics), runs_schema(), tables / "runs")
+    points = points_rows(study)
+    factors = dict.fromkeys(leaf for row in points for leaf in row if leaf not in POINT_COLUMNS)
+    schema = points_schema({leaf: [row.get(leaf) for row in points] for leaf in factors})
+    published.write_described([_as_types(row, schema) for row in points], schema, tables / "points")
+
+
+def read_tables(folder: Path) -> Tables:
+    """Read the tables that `make_tables` wrote."""
+    rates = ["run_id", "step", "learning_rate", "expected_learning_rate"]
+    return Tables(
+        runs=pd.read_parquet(folder / "runs.parquet"),
+        epochs=pd.read_parquet(folder / "epochs.parquet"),
+        points=pd.read_parquet(folder / "points.parquet"),
+        steps=pd.read_parquet(folder / "steps.parquet", columns=rates),
+    )
+
+
+def runs_rows(study: Study, outcomes: Mapping[str, Mapping], metrics: pd.DataFrame) -> list[dict[str, Any]]:
+    """A row a run of the study, in its order; a run without a published outcome is pending."""
+    schema = runs_schema()
+    by_run = metrics.astype(object).where(metrics.notna(), None).to_dict("index")
+    num_classes = study.config.dataset.num_classes
+    rows = []
+    for run_id, run in study.runs.items():
+        row = {"run_id": run_id, "experiments": ";".join(study.experiments_of(run_id))} | run.columns()
+        row |= {"total_epochs": run.content["epochs"], "metric_rule": study.metric_rule(run)}
+        row |= _outcome(outcomes.get(run_id), by_run.get(run_id, {}), study.metric_rule(run), num_classes)
+        rows.append(_as_types(row, schema))
+    return rows
+
+
+def _outcome(outcome: Mapping | None, measured: Mapping, rule: str, num_classes: int) -> dict[str, Any]:
+    """State and metrics of a run; a diverged one is at chance level, one without a result has no metrics."""
+    if outcome is None:
+        return {"state": "pending", "epochs_done": 0, "attempts": 0}
+    row = {name: outcome.get(name) for name in FROM_OUTCOME} | {"attempts": len(outcome.get("attempts") or ())}
+    row["images_per_sec"] = measured.get("images_per_sec")
+    if outcome["state"] not in OUTCOMES:
+        return row
+    for column in METRIC_COLUMNS:
+        chance = chance_level(column.partition("_")[0], num_classes)
+        row[column] = chance if outcome["state"] == "diverged" else measured.get(column)
+    return row | {metric: row[f"{metric}_{rule}"] for metric in ("top1", "top5")}
+
+
+def points_rows(study: Study) -> list[dict[str, Any]]:
+    """A row a point; a factor that other points of the experiment set has the value of the point's recipe."""
+    factors: dict[str, dict[str, None]] = {}
+    for point in study.points:
+        factors.setdefault(point.experiment, {}).update(dict.fromkeys(point.factors))
+    return [_point_row(point, factors[point.experiment], study.runs[point.run_id]) for point in study.points]
+
+
+def _point_row(point: Point, factors: Mapping[str, None], run: Run) -> dict[str, Any]:
+    row = {"experiment": point.experiment, "run_id": point.run_id, "seed": point.seed}
+    others = run.columns() if factors.keys() - point.factors.keys() else {}
+    return row | {leaf: level_value(point.factors.get(leaf, others.get(leaf))) for leaf in factors}
+
+
+def level_value(value: Any) -> Any:
+    """A level of a factor as one cell of a table."""
+    if isinstance(value, WarmupRule):
+        return f"{value.base_epochs:g} · (mini-batch / {value.base_mini_batch_size:,})^{value.exponent:g}"
+    if isinstance(value, tuple | list):
+        return "; ".join(f"{item:g}" if isinstance(item, float) else str(item) for item in value)
+    if isinstance(value, BaseModel | dict):
+        mapping = value if isinstance(value, dict) else value.model_dump(exclude_defaults=True)
+        return ", ".join(f"{key} {level_value(item)}" for key, item in mapping.items())
+    return value
+
+
+def _as_types(row: Mapping[str, Any], schema: pa.Schema) -> dict[str, Any]:
+    """The row with text in the columns of text."""
+    text = {field.name for field in schema if field.type == pa.string()}
+    return {name: _text(value) if name in text else value for name, value in row.items()}
+
+
+def _text(value: Any) -> str | None:
+    if value is None or isinstance(value, str):
+        return value
+    return f"{value:.12g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,32 @@
+"""Write the report of a study from its tables, figures and runs: a page, and a bundle of all that belongs to it."""
+
+import json
+from pathlib import Path
+
+from warmscale.analysis.bundle import write_bundle
+from warmscale.analysis.catalogue import FORMATS, TABLES, figures_of
+from warmscale.analysis.published import read_outcomes
+from warmscale.analysis.report import config_yaml, page
+from warmscale.analysis.tables import read_tables
+from warmscale.records import write_atomic
+from warmscale.study import Study, load_study
+
+
+def write_report(study: Study, results: Path, template: Path) -> None:
+    """Write results/<study>/report/index.html and report.zip."""
+    outcomes = read_outcomes(study.runs, results / "runs")
+    html = page(study, read_tables(results / "tables"), outcomes, results / "figures", template)
+    write_atomic(results / "report" / "index.html", html)
+    names = [f"figures/{entry.name}.{suffix}" for entry in figures_of(study) for suffix in (*FORMATS, "csv")]
+    names += [f"tables/{table}.{suffix}" for table in TABLES for suffix in ("csv", "parquet")]
+    names += [f"runs/{run_id}/run.json" for run_id in outcomes]
+    members = {name: results / name for name in names}
+    write_bundle(results / "report.zip", {"index.html": html, "config.yaml": config_yaml(study), **members})
+
+
+if __name__ == "__main__":
+    write_report(
+        study=load_study(json.loads(snakemake.params.study)),
+        results=Path(snakemake.output.bundle).parent,
+        template=Path(snakemake.input.template),
+    )
