@@ -20,7 +20,9 @@ def notes(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, int], lis
     noted = {}
     for world_size in WORLD_SIZES:
         folder = make_lab(tmp_path_factory.mktemp(f"ranks{world_size}"))
-        experiments = [experiment(precision, small_run(precision=precision), audit_every_steps=1) for precision in PRECISIONS]
+        experiments = [
+            experiment(precision, small_run(precision=precision), audit_every_steps=1) for precision in PRECISIONS
+        ]
         for precision, ranks in run_ranks(folder, world_size, experiments).items():
             ranks[0]["losses"] = [float(row["loss"]) for row in read_rows(folder / precision / "state/steps.csv")]
             noted[precision, world_size] = ranks
@@ -31,7 +33,12 @@ def per_step(ranks: list[dict[str, Any]], what: str, steps: int = 8) -> list[lis
     """Of every step, what all ranks noted, in the order of the mini-batch."""
     each = [len(rank[what]) // steps for rank in ranks]
     return [
-        [value for rank, n in zip(ranks, each, strict=True) for part in rank[what][step * n : (step + 1) * n] for value in part]
+        [
+            value
+            for rank, n in zip(ranks, each, strict=True)
+            for part in rank[what][step * n : (step + 1) * n]
+            for value in part
+        ]
         for step in range(steps)
     ]
 

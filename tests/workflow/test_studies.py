@@ -14,11 +14,16 @@ from .conftest import TINY
 
 
 def records(checkout, study="tiny"):
-    return {path.parent.name: read_json(path) for path in (checkout.folder / f"results/{study}/runs").glob("*/run.json")}
+    return {
+        path.parent.name: read_json(path) for path in (checkout.folder / f"results/{study}/runs").glob("*/run.json")
+    }
 
 
 def attempts(checkout):
-    return {path.parent.name: len(read_lines(path)) for path in (checkout.folder / "results/tiny/state").glob("*/attempts.jsonl")}
+    return {
+        path.parent.name: len(read_lines(path))
+        for path in (checkout.folder / "results/tiny/state").glob("*/attempts.jsonl")
+    }
 
 
 def test_a_study_ends_with_tables_figures_and_report(finished):

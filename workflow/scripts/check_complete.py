@@ -15,6 +15,6 @@ def failed_runs(records: list[Path]) -> list[str]:
 
 
 if __name__ == "__main__":
-    lines = failed_runs([Path(record) for record in snakemake.input.runs])  # noqa: F821
+    lines = failed_runs([Path(record) for record in snakemake.input.runs])
     if lines:
         sys.exit("\n".join([*lines, f"{len(lines)} runs failed; the same command tries them again"]))

@@ -7,8 +7,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from warmscale.records import write_atomic  # noqa: E402
-from warmscale.training.tree import DataError, check_images, compare_with_declared, index_text, list_tree  # noqa: E402
+from warmscale.records import write_atomic
+from warmscale.training.tree import DataError, check_images, compare_with_declared, index_text, list_tree
 
 
 def index_data(*, root: Path, declared: dict[str, int], check: str, index: Path) -> None:

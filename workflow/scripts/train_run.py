@@ -7,8 +7,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from warmscale.records import StateFolder  # noqa: E402
-from warmscale.training.launch import Launch, carry_out  # noqa: E402
+from warmscale.records import StateFolder
+from warmscale.training.launch import Launch, carry_out
 
 
 def main() -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
@@ -15,6 +14,8 @@ from . import canvas, style
 
 COLUMNS = 2
 PANEL_HEIGHT_IN = 2.1
+FEW_STEPS = 40
+"""Up to so many steps of a run are points: a line would say what the rate was between them."""
 NO_DEVIATION = 1e-12
 """Relative; rounding of the last bits is none."""
 
@@ -46,9 +47,11 @@ def realised_rates(frame: pd.DataFrame, *, names: Mapping[str, Sequence[str]], n
             continue
         keys = _draw_lines(axis, own, "realised", names[experiment])
         for _, rows in own.groupby("level", sort=False):
-            axis.fill_between(rows["epoch"], rows["realised_min"], rows["realised_max"], step="post", **style.RANGE)
-            axis.plot(rows["epoch"], rows["expected"], drawstyle="steps-post", **style.EXPECTED_LINE)
-        keys.append(Line2D([], [], label=f"closed form\n({_deviation(own['deviation'].max())})", **style.EXPECTED_LINE))
+            apart = rows[rows["realised_max"] > rows["realised_min"]]
+            axis.vlines(apart["epoch"], apart["realised_min"], apart["realised_max"], **style.RANGE)
+            axis.plot(rows["epoch"], rows["expected"], clip_on=False, **_expected_look(rows))
+        label = f"closed form\n({_deviation(own['deviation'].max())})"
+        keys.append(Line2D([], [], label=label, **_expected_look(own[own["level"] == own["level"].iloc[0]])))
         canvas.legend(axis, keys, style.factors_label(names[experiment], width=18))
         axis.set_ylabel("realised / (base_lr · k)")
     return figure
@@ -78,12 +81,18 @@ def _draw_lines(axis: Axes, own: pd.DataFrame, value: str, names: Sequence[str])
     keys = []
     for (level, look), width in zip(looks.items(), widths, strict=True):
         rows = own[own["level"] == level]
-        line = {"color": look.color, "linestyle": look.linestyle, "linewidth": width}
-        axis.plot(rows["epoch"], rows[value], drawstyle="steps-post", **line)
+        line = {"color": look.color, "linestyle": look.linestyle, "linewidth": width, "drawstyle": "steps-post"}
+        if len(rows) <= FEW_STEPS:
+            line = {"color": look.color, "marker": look.marker, **style.SEED_POINT}
+        axis.plot(rows["epoch"], rows[value], clip_on=False, **line)
         keys.append(Line2D([], [], label=style.plain(level), **line))
     axis.set_yscale("log", nonpositive="mask")
-    canvas.epochs_axis(axis, 0, math.ceil(own["epoch"].max()))
+    canvas.epochs_axis(axis, 0, own["total_epochs"].max())
     return keys
+
+
+def _expected_look(rows: pd.DataFrame) -> dict:
+    return style.EXPECTED_POINT if len(rows) <= FEW_STEPS else style.EXPECTED_LINE
 
 
 def _deviation(relative: float) -> str:

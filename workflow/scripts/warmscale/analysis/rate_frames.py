@@ -18,7 +18,8 @@ MAX_POINTS = 600
 def schedules_frame(study: Study, points: pd.DataFrame) -> pd.DataFrame:
     """Learning rates of all cells in closed form.
 
-    -> (rows: cell, step): experiment, level, factors, step, epoch (steps done, in epochs), learning_rate.
+    -> (rows: cell, step): experiment, level, factors, step, learning_rate, epoch (steps done, in epochs),
+    total_epochs.
     """
     parts = []
     for cells in _cells(study, points, ["level"]):
@@ -37,15 +38,15 @@ def _rates(schedule: Schedule, total_epochs: int) -> pd.DataFrame:
     steps = sorted(corners.union(between.tolist()))
     rates = [schedule.learning_rate(step) for step in steps]
     frame = pd.DataFrame({"step": [*steps, total], "learning_rate": [*rates, rates[-1]]})
-    return frame.assign(epoch=frame["step"] * total_epochs / total)
+    return frame.assign(epoch=frame["step"] * total_epochs / total, total_epochs=total_epochs)
 
 
 def realised_frame(study: Study, points: pd.DataFrame, runs: pd.DataFrame, steps: pd.DataFrame) -> pd.DataFrame:
     """Learning rates as the optimizer had them, and as the closed form has them, over base_lr * scale_factor.
 
     points, runs, steps: the tables
-    -> (rows: cell, audited step): experiment, level, factors, step, epoch, n (runs), realised, realised_min,
-    realised_max (mean and range over runs), expected, deviation (the largest, relative to the closed form).
+    -> (rows: cell, audited step): experiment, level, factors, step, epoch, total_epochs, n (runs), realised,
+    realised_min, realised_max (mean and range over runs), expected, deviation (the largest, relative to expected).
     """
     rates = _relative_rates(steps, runs)
     parts = []
@@ -70,7 +71,7 @@ def _relative_rates(steps: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     rows = steps.merge(runs[columns], on="run_id", sort=False)
     unit = rows["base_lr"] * rows["scale_factor"]
     difference = (rows["learning_rate"] - rows["expected_learning_rate"]).abs()
-    return rows[["run_id", "step"]].assign(
+    return rows[["run_id", "step", "total_epochs"]].assign(
         epoch=rows["step"] * rows["total_epochs"] / rows["total_steps"],
         ratio=rows["learning_rate"] / unit,
         expected=rows["expected_learning_rate"] / unit,
@@ -81,6 +82,7 @@ def _relative_rates(steps: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
 def _over_runs(rows: pd.DataFrame) -> pd.DataFrame:
     cells = rows.groupby(["level", "step"], sort=False).agg(
         epoch=("epoch", "first"),
+        total_epochs=("total_epochs", "first"),
         n=("run_id", "nunique"),
         realised=("ratio", "mean"),
         realised_min=("ratio", "min"),

@@ -120,7 +120,7 @@ def _missing(value: Any) -> bool:
 
 
 def _percent(value: float | None) -> str:
-    return "–" if _missing(value) else f"{value:.2f}"
+    return "–" if _missing(value) else f"{value:.2f}".replace("-", "−")
 
 
 def _number(value: Any) -> str:

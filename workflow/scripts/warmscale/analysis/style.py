@@ -58,9 +58,10 @@ MEAN_LINE = {"linewidth": 1.7, "markersize": 4.2, "markeredgecolor": "white", "m
 SEED_POINT = {"markersize": 4.5, "markerfacecolor": "none", "markeredgewidth": 1.0, "linestyle": "none", "zorder": 3}
 MEAN_POINT = {"marker": "_", "markersize": 9, "markeredgewidth": 2.2}
 INTERVAL_LINE = {"linewidth": 1.3, "linestyle": "-"}
-RANGE = {"color": DARK, "alpha": 0.3, "linewidth": 0}
+RANGE = {"color": DARK, "linewidth": 0.8}
 BAND = {"alpha": 0.16, "linewidth": 0}
-EXPECTED_LINE = {"color": "black", "linewidth": 0.7, "linestyle": (0, (1, 2))}
+EXPECTED_LINE = {"color": "black", "linewidth": 0.7, "linestyle": (0, (1, 2)), "drawstyle": "steps-post"}
+EXPECTED_POINT = {"color": "black", "marker": ".", "markersize": 2.5, "linestyle": "none", "zorder": 4}
 BLACK_EDGE = {"markeredgecolor": "black", "markeredgewidth": 0.7}
 DIVERGED_MARK = {"marker": "X", "markersize": 7, "linestyle": "none", **BLACK_EDGE}
 

@@ -46,7 +46,9 @@ class Expected:
 class Audit:
     """Watches an optimizer. A step: `begin`, `consumed` for each micro-batch, `finish` after the update."""
 
-    def __init__(self, optimizer: torch.optim.Optimizer, model: torch.nn.Module, settings: Mapping[str, Any], clipping: float):
+    def __init__(
+        self, optimizer: torch.optim.Optimizer, model: torch.nn.Module, settings: Mapping[str, Any], clipping: float
+    ):
         self._optimizer, self._clipping = optimizer, clipping
         self._sgd = settings if settings["name"] == "sgd" else None
         group = next(group for group in optimizer.param_groups if group["params"])

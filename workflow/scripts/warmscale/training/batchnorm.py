@@ -40,7 +40,9 @@ class RunningStatistics:
     """The BatchNorm layers of a model, and how their running statistics are updated and averaged."""
 
     def __init__(self, model: nn.Module, *, momentum: float | None = None, per: str = "step", batches: int = 1):
-        self._layers = [layer for layer in model.modules() if isinstance(layer, _BatchNorm) and layer.track_running_stats]
+        self._layers = [
+            layer for layer in model.modules() if isinstance(layer, _BatchNorm) and layer.track_running_stats
+        ]
         own = [DEFAULT_MOMENTUM if layer.momentum is None else layer.momentum for layer in self._layers]
         self._momenta = [step_momentum(m if momentum is None else momentum, per, batches) for m in own]
 

@@ -35,7 +35,14 @@ class Checkpoints:
         return read_json(self.folder / "latest.json")
 
     def save(
-        self, engine: Engine, statistics: RunningStatistics, rank: Rank, *, step: int, zero_stage: int, client_state: dict
+        self,
+        engine: Engine,
+        statistics: RunningStatistics,
+        rank: Rank,
+        *,
+        step: int,
+        zero_stage: int,
+        client_state: dict,
     ) -> None:
         """Write and publish a checkpoint; a collective.
 
@@ -57,7 +64,9 @@ class Checkpoints:
             for old in sorted(self.folder.glob("step-*"))[:-KEPT]:
                 shutil.rmtree(old)
 
-    def load(self, engine: Engine, statistics: RunningStatistics, rank: Rank, *, zero_stage: int) -> dict[str, Any] | None:
+    def load(
+        self, engine: Engine, statistics: RunningStatistics, rank: Rank, *, zero_stage: int
+    ) -> dict[str, Any] | None:
         """Restore the newest checkpoint and return its client state, None where there is none; a collective.
 
         Another number of ranks may resume at stage 0 and starts from the average of the BatchNorm statistics. Raises

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -10,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from .publish import publish
 TRAIN = Path(__file__).resolve().parents[2] / "train.py"
 PAUSED_EXIT_CODE = 75
 """EX_TEMPFAIL, try again: LSF can be told to requeue a job that ends with it."""
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2)
 GRACE_SEC = 10.0
 """For ranks to end by themselves after another one failed: the reason that they leave is worth waiting for."""
 POLL_SEC = 0.05
@@ -88,7 +90,10 @@ def _attempt(launch: Launch) -> dict[str, Any]:
     }
     append_line(launch.state.attempts, record)
     if record["state"] == "failed":
-        print(f"{launch.run_id}: {record['failure_class']}: {record['failure']}; see {launch.state.log(0)}", file=sys.stderr)
+        print(
+            f"{launch.run_id}: {record['failure_class']}: {record['failure']}; see {launch.state.log(0)}",
+            file=sys.stderr,
+        )
     return record
 
 
@@ -113,7 +118,15 @@ def _command(launch: Launch) -> list[str]:
     """Command line of one rank."""
     paths = {"state": launch.state.path, "index": launch.index, "root": launch.root}
     options = [word for name, path in paths.items() for word in (f"--{name}", str(path))]
-    return [sys.executable, str(TRAIN), "--run", launch.run_id, *options, "--settings", json.dumps(dict(launch.settings))]
+    return [
+        sys.executable,
+        str(TRAIN),
+        "--run",
+        launch.run_id,
+        *options,
+        "--settings",
+        json.dumps(dict(launch.settings)),
+    ]
 
 
 def _wait(processes: Sequence[subprocess.Popen]) -> list[int]:
@@ -129,25 +142,21 @@ def _wait(processes: Sequence[subprocess.Popen]) -> list[int]:
     return [process.returncode for process in processes]
 
 
-class _forwarding_signals:
+@contextlib.contextmanager
+def _forwarding_signals(processes: Sequence[subprocess.Popen]) -> Iterator[None]:
     """Hand on to all ranks what this process is asked; they pause at the next step boundary."""
 
-    SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2)
-
-    def __init__(self, processes: Sequence[subprocess.Popen]):
-        self._processes = processes
-
-    def __enter__(self) -> None:
-        self._previous = {number: signal.signal(number, self._forward) for number in self.SIGNALS}
-
-    def __exit__(self, *_: Any) -> None:
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)
-
-    def _forward(self, *_: Any) -> None:
-        for process in self._processes:
+    def forward(*_: Any) -> None:
+        for process in processes:
             if process.poll() is None:
                 process.send_signal(signal.SIGTERM)
+
+    previous = {number: signal.signal(number, forward) for number in STOP_SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
 
 
 def _ending(state: StateFolder, codes: Sequence[int]) -> dict[str, Any]:

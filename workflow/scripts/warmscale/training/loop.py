@@ -79,9 +79,16 @@ class Loop:
     training: Training
     totals: Totals = field(default_factory=Totals)
     stop: Stop = field(default_factory=Stop)
+    step_rows: list[dict[str, Any]] = field(default_factory=list)
+    """Rows of steps.csv not yet written; rows after the last checkpoint would be dropped on resuming anyway."""
 
     def run(self) -> Ending:
         """Train to the end, to divergence, or to the next step after a request to stop; a collective."""
+        ending = self._run()
+        self._write_steps()
+        return ending
+
+    def _run(self) -> Ending:
         training, totals = self.training, self.totals
         first_step, batches = totals.step, self._batches()
         last_checkpoint = time.monotonic()
@@ -102,6 +109,7 @@ class Loop:
             is_last = totals.step == training.schedule.total_steps
             due = training.checkpoint_is_due(ends_epoch, time.monotonic() - last_checkpoint)
             if (due or vitals.stop) and not is_last:
+                self._write_steps()
                 training.save(dataclasses.asdict(totals))
                 last_checkpoint = time.monotonic()
             if vitals.stop and not is_last:
@@ -164,7 +172,9 @@ class Loop:
         loss = functional.cross_entropy(wide, labels, label_smoothing=training.recipe["label_smoothing"])
         training.engine.backward(loss)
         correct = (logits.detach().argmax(dim=1) == labels).sum()
-        return torch.stack([loss.detach().double() * len(labels), correct.double(), correct.new_tensor(len(labels)).double()])
+        return torch.stack(
+            [loss.detach().double() * len(labels), correct.double(), correct.new_tensor(len(labels)).double()]
+        )
 
     def _expected(self, step: int, measure: bool) -> Expected:
         training = self.training
@@ -199,6 +209,11 @@ class Loop:
         if training.rank.is_first and (starts_epoch or row["skipped"] or training.is_audited(step)):
             row |= {"run_id": training.run_id, "loss": vitals.loss / vitals.images}
             append_rows(training.state.steps, [row], STEP_COLUMNS)
+
+    def _write_steps(self) -> None:
+        if self.step_rows:
+            append_rows(self.training.state.steps, self.step_rows, STEP_COLUMNS)
+            self.step_rows = []
 
     def _end_epoch(self, epoch: int) -> None:
         """Validate, and write the row of an epoch; a collective."""

@@ -16,7 +16,7 @@ class ConfigError(Exception):
 
 
 class BasicBlock(nn.Module):
-    """Two 3 x 3 convolutions beside a shortcut (He et al. 2016), as in torchvision, whose import takes over a second."""
+    """Two 3 x 3 convolutions beside a shortcut (He et al. 2016), as in torchvision, whose import takes a second."""
 
     def __init__(self, channels: int, width: int, stride: int = 1):
         super().__init__()
@@ -26,7 +26,9 @@ class BasicBlock(nn.Module):
         self.bn2 = nn.BatchNorm2d(width)
         self.shortcut = nn.Sequential()
         if stride != 1 or channels != width:
-            self.shortcut = nn.Sequential(nn.Conv2d(channels, width, 1, stride=stride, bias=False), nn.BatchNorm2d(width))
+            self.shortcut = nn.Sequential(
+                nn.Conv2d(channels, width, 1, stride=stride, bias=False), nn.BatchNorm2d(width)
+            )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:  # (N, channels, H, W) -> (N, width, H / stride, W / stride)
         """Output of the block."""

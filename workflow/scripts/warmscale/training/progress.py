@@ -41,7 +41,9 @@ class Progress:
             self.write("running", done, epoch)
             per_sec = (done - self._first) / max(now - self._started, 1e-9)
             left_min = (self._total - done) / max(per_sec, 1e-9) / 60
-            self.say(f"step {done}/{self._total}, {per_sec * self._images_per_step:.0f} images/s, {left_min:.1f} min left")
+            self.say(
+                f"step {done}/{self._total}, {per_sec * self._images_per_step:.0f} images/s, {left_min:.1f} min left"
+            )
 
     def write(self, state: str, done: int, epoch: int) -> None:
         """Leave the state for others to read."""

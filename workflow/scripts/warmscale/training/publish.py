@@ -72,5 +72,5 @@ def source_commit() -> dict[str, Any]:
 
 
 def _whole_rows(path: Path, columns: tuple[str, ...]) -> str:
-    """The text of a file of rows, or a header alone where there is none."""
-    return path.read_text() if path.exists() else rows_to_csv([], columns)
+    """The rows of a file, without a last one that a crash cut off; a header alone where there are none."""
+    return rows_to_csv(read_rows(path), columns)

@@ -19,7 +19,7 @@ import torch.distributed as dist
 
 from ..records import EPOCH_COLUMNS, STEP_COLUMNS, StateFolder, keep_rows, read_json, read_rows, write_json
 from .audit import AuditError
-from .launch import PAUSED_EXIT_CODE
+from .launch import PAUSED_EXIT_CODE, STOP_SIGNALS
 from .loop import Ending, Loop, Stop, Totals
 from .model import ConfigError
 from .publish import source_commit
@@ -117,11 +117,21 @@ def _write_environment(training: Training) -> None:
         "zero_stage": training.settings["zero_stage"],
         "deterministic": not is_cuda or training.settings["deterministic"],
         "device": training.device.type,
-        "device_name": torch.cuda.get_device_name(training.device) if is_cuda else platform.processor() or platform.machine(),
+        "device_name": torch.cuda.get_device_name(training.device) if is_cuda else _processor(),
         "versions": versions,
         "commit": source_commit(),
     }
     write_json(training.state.environment, environment)
+
+
+def _processor() -> str:
+    """Model of the processor, where Linux tells, else its architecture."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.machine())
 
 
 def _stop_on_signals() -> Stop:
@@ -131,8 +141,8 @@ def _stop_on_signals() -> Stop:
     def request(*_: Any) -> None:
         stop.requested = True
 
-    for name in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2):
-        signal.signal(name, request)
+    for number in STOP_SIGNALS:
+        signal.signal(number, request)
     return stop
 
 

@@ -116,7 +116,12 @@ class Training:
         stage = self.settings["zero_stage"]
         checkpoints = Checkpoints(self.state.checkpoints)
         checkpoints.save(
-            self.engine, self.statistics, self.rank, step=totals["step"], zero_stage=stage, client_state={"totals": totals}
+            self.engine,
+            self.statistics,
+            self.rank,
+            step=totals["step"],
+            zero_stage=stage,
+            client_state={"totals": totals},
         )
 
     def restore(self) -> dict[str, Any] | None:

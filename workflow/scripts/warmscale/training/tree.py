@@ -14,9 +14,8 @@ from PIL import Image
 SPLITS = ("train", "val")
 SUFFIXES = (".jpeg", ".jpg", ".png", ".bmp", ".webp", ".ppm", ".tif", ".tiff")
 """Lower case; other files are ignored, as ImageFolder does."""
-ENDS = {".jpg": (b"\xff\xd8", b""), ".jpeg": (b"\xff\xd8", b""), ".png": (b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82")}
-"""First and last bytes. A JPEG may have anything behind its end, and a file named .JPEG may be a PNG (ImageNet has one)."""
-PNG = ENDS[".png"]
+ENDS = ((b"\xff\xd8", b"\xff\xd9"), (b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"))
+"""First and last bytes of a JPEG and of a PNG, whatever the file is called: ImageNet has a PNG named .JPEG."""
 CHECK_THREADS = 16
 """Looking at files waits for the file system, not for a core."""
 
@@ -69,19 +68,27 @@ def compare_with_declared(listed: dict[str, list[str]], declared: dict[str, int]
 
 
 def check_images(root: Path, paths: list[str], how: str) -> None:
-    """Look at every image (`ends`: first and last bytes, `decode`: all); raises DataError naming the first bad one."""
+    """Look at every image; raises DataError naming the first one that cannot be read, and how many others there are.
+
+    `ends`: decode only those whose first and last bytes are unusual. `decode`: decode all. `none`: look at none.
+    """
     if how == "none":
         return
-    is_bad = _ends_are_wrong if how == "ends" else _does_not_decode
     with ThreadPoolExecutor(CHECK_THREADS) as pool:
-        verdicts = pool.map(lambda path: is_bad(root / path), paths)
+        verdicts = pool.map(lambda path: _is_unreadable(root / path, how), paths)
         bad = [path for path, verdict in zip(paths, verdicts, strict=True) if verdict]
     if bad:
         others = len(bad) - 1
-        raise DataError(f"{root / bad[0]} cannot be read, and {others or 'no'} other image{'s' * (others != 1)} of {root}")
+        noun = "image" if others == 1 else "images"
+        raise DataError(f"{root / bad[0]} cannot be read, and {others or 'no'} other {noun} of {root}")
 
 
-def _ends_are_wrong(path: Path) -> bool:
+def _is_unreadable(path: Path, how: str) -> bool:
+    # a JPEG may have anything behind its end: unusual, but no mistake if it decodes
+    return (how == "decode" or _ends_are_unusual(path)) and _does_not_decode(path)
+
+
+def _ends_are_unusual(path: Path) -> bool:
     try:
         with path.open("rb") as file:
             first = file.read(8)
@@ -89,10 +96,7 @@ def _ends_are_wrong(path: Path) -> bool:
             last = file.read(8)
     except OSError:
         return True
-    start, end = ENDS.get(path.suffix.lower(), (b"", b""))
-    if first == PNG[0]:
-        start, end = PNG
-    return not first or not first.startswith(start) or not last.endswith(end)
+    return not any(first.startswith(start) and last.endswith(end) for start, end in ENDS)
 
 
 def _does_not_decode(path: Path) -> bool:

@@ -1,0 +1,107 @@
+"""The JSON schema of config files: fresh, and of one mind with the models."""
+
+import jsonschema
+import pytest
+from warmscale import cli
+from warmscale.study.grid import LEAVES
+from warmscale.study.schema import config_schema
+
+from .study_builders import CONFIGS, changed_config, lines_of, read_config
+
+SCHEMA = jsonschema.Draft202012Validator(config_schema())
+FIRST = "experiments[0]."
+REJECTED_BY_BOTH = [
+    ("recipe.warmup_epoch", 5),
+    ("recipe.decay.milestones", [3]),
+    ("dataset.num_clases", 5),
+    ("placement.ranks", 5),
+    ("experiment", []),
+    ("experiments", []),
+    (FIRST + "grid.warmup_epoch", [1]),
+    (FIRST + "grid.warmup_epochs", []),
+    (FIRST + "grid.warmup_epochs", 5),
+    (FIRST + "grid.optimizer", [{"name": "lars"}]),
+    (FIRST + "grid.decay.kind", ["stairs"]),
+    (FIRST + "exclude", [{}]),
+    (FIRST + "exclude", [{"warmup": 0}]),
+    (FIRST + "extra", [{"point": {"epochs": "10"}}]),
+    (FIRST + "extra", [{"point": {"optimizer": {"name": "lars"}}}]),
+    (FIRST + "extra", [{"seeds": 3}]),
+    (FIRST + "figures", ["curve"]),
+    (FIRST + "recipe.worker", 2),
+    (FIRST + "recipe.lr_scaling.rule", "cubic"),
+    (FIRST + "zoom", {"epochs": [1]}),
+    (FIRST + "zoom", {"epochs": [1, 2, 3]}),
+    (FIRST + "name", "First one"),
+    ("recipe.epochs", 10.5),
+    ("recipe.epochs", 0),
+    ("recipe.base_lr", "5e-5"),
+    ("recipe.base_lr", 0),
+    ("recipe.base_lr", True),
+    ("recipe.label_smoothing", 1.5),
+    ("recipe.warmup_start", "peak"),
+    ("recipe.warmup_epochs", -1),
+    ("recipe.warmup_epochs", {"base_epochs": 5}),
+    ("recipe.workers_as", {"nodes": 40}),
+    ("recipe.optimizer", {"betas": [0.9]}),
+    ("recipe.decay", "step"),
+    ("recipe.model", "resnet51"),
+    ("recipe.lr_scaling.exponent", 11),
+    ("dataset.mean", [0.5, 0.5]),
+    ("dataset.num_classes", 1),
+    ("metric", {"name": "top2"}),
+    ("seeds", 0),
+    ("seeds", []),
+    ("seeds", [-1]),
+    ("study", None),
+    ("target", "75"),
+]
+
+
+def is_valid(config):
+    return SCHEMA.is_valid(config)
+
+
+def test_schema_is_itself_valid():
+    jsonschema.Draft202012Validator.check_schema(config_schema())
+
+
+def test_checked_in_schema_is_fresh():
+    assert cli.main(["schema", "--check"]) == 0
+
+
+def test_a_stale_schema_fails_the_check_and_is_renewed(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(cli, "SCHEMA", tmp_path / "schemas/config.schema.json")
+    assert cli.main(["schema", "--check"]) == 1
+    assert "config.schema.json is not what the models say: run `warmscale schema --write`" in capsys.readouterr().err
+    assert cli.main(["schema", "--write"]) == 0
+    assert cli.main(["schema", "--check"]) == 0
+    cli.SCHEMA.write_text(cli.SCHEMA.read_text().replace("resnet50", "resnet51"))
+    assert cli.main(["schema", "--check"]) == 1
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_shipped_configs_are_valid(name):
+    assert is_valid(read_config(name))
+
+
+@pytest.mark.parametrize("path, value", REJECTED_BY_BOTH)
+def test_schema_rejects_what_the_models_reject(path, value):
+    assert is_valid(changed_config())
+    config = changed_config((path, value))
+    assert lines_of(config)
+    assert not is_valid(config)
+
+
+@pytest.mark.parametrize("leaf", LEAVES)
+def test_every_leaf_is_known_to_recipes_grids_and_points_and_described(leaf):
+    definitions = config_schema()["$defs"]
+    assert leaf in definitions["Recipe"]["properties"]
+    assert leaf in definitions["Grid"]["properties"]
+    assert leaf in definitions["Point"]["properties"]
+
+
+def test_fields_carry_their_description_into_the_schema():
+    properties = config_schema()["$defs"]["Recipe"]["properties"]
+    assert properties["warmup_counts"]["description"].startswith("inside: decay counts from the first step")
+    assert config_schema()["properties"]["recipe"]["description"] == "Values common to all experiments."
