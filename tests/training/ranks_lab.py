@@ -14,7 +14,8 @@ from warmscale.records import StateFolder
 from warmscale.training.audit import AuditError
 from warmscale.training.loop import Loop
 from warmscale.training.ranks import choose_device, join_ranks, rank_from_environment
-from warmscale.training.setup import Training, set_up
+from warmscale.training.setup import set_up
+from warmscale.training.training import Training
 
 
 class Watch:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -83,7 +85,7 @@ def test_ranks_share_the_validation_images_without_overlap(lab, world_size):
     bounds = [VAL_IMAGES * rank // world_size for rank in range(world_size + 1)]
     keys = [
         batch.sample_keys
-        for start, stop in zip(bounds, bounds[1:], strict=False)
+        for start, stop in itertools.pairwise(bounds)
         for batch in val_batches(images, start, stop, 4, threads=0)
     ]
     assert np.concatenate(keys).tolist() == list(range(VAL_IMAGES))

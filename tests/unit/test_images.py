@@ -111,7 +111,7 @@ def test_a_missing_image_is_a_data_error_with_its_path():
 def test_a_decompression_bomb_is_a_data_error(tmp_path, monkeypatch):
     picture(60, 60).save(tmp_path / "huge.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
-    with pytest.raises(DataError, match="huge.png cannot be read: "):
+    with pytest.raises(DataError, match=r"huge\.png cannot be read: "):
         open_image(tmp_path / "huge.png")
 
 

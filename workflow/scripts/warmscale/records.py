@@ -1,4 +1,4 @@
-"""Files and rows: the columns of all records, atomic writes, and reading back what was written. Standard library only."""
+"""Files and rows: columns of all records, atomic writes, reading back what was written. Standard library only."""
 
 from __future__ import annotations
 

@@ -91,7 +91,8 @@ class Audit:
         count, expected = sum(map(len, self._keys)), self._expected
         if count != expected.images_of_rank:
             raise AuditError(
-                f"step {expected.step}: a rank consumed {count} images since the last update, not {expected.images_of_rank}"
+                f"step {expected.step}: a rank consumed {count} images since the last update, "
+                f"not {expected.images_of_rank}"
             )
 
     def _observe_update(self, optimizer: torch.optim.Optimizer, *_: Any) -> None:
@@ -136,7 +137,8 @@ class Audit:
         weights, buffer = self._before
         if self._backward_passes != len(self._keys):
             raise AuditError(
-                f"step {self._expected.step}: {self._backward_passes} backward passes for {len(self._keys)} micro-batches"
+                f"step {self._expected.step}: {self._backward_passes} backward passes "
+                f"for {len(self._keys)} micro-batches"
             )
         direction = self._direction(self._mean_gradient(), weights, buffer)
         wanted = -self._expected.learning_rate * direction
@@ -160,7 +162,7 @@ class Audit:
         return gradient * self._clip_coefficient(gradient) if self._clipping else gradient
 
     def _clip_coefficient(self, gradient: torch.Tensor) -> float:
-        """With clipping asked for, the factor that the optimizer's gradient shows: at most 1, the direction as it was."""
+        """With clipping asked for, the factor that the optimizer's gradient shows: at most 1."""
         return 1.0 if self._stepped_norm is None else min(1.0, (self._stepped_norm / gradient.norm()).item())
 
     def _direction(self, gradient: torch.Tensor, weights: torch.Tensor, buffer: torch.Tensor | None) -> torch.Tensor:

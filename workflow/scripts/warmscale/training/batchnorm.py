@@ -12,8 +12,8 @@ PyTorch's BatchNorm updates at every forward pass, r <- (1 - m_j) r + m_j s_j. W
 
     m_j = (M / n) / (1 - (n - j) M / n),    j = 1 .. n
 
-the n updates of a rank have the weights (1 - M) for r and M / n for each s_j. That is linear, so the average over ranks of
-what they arrived at separately is r', for one rank with all workers and for one rank a worker alike, up to rounding.
+the n updates of a rank have the weights (1 - M) for r and M / n for each s_j. That is linear, so the average over ranks
+of what they arrived at separately is r', for one rank with all workers and for one rank a worker alike, up to rounding.
 """
 
 from __future__ import annotations

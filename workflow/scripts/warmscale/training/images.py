@@ -11,7 +11,7 @@ from .order import random_crop
 from .tree import DataError, Split
 
 CACHE_MIB = 256
-"""Decoded images are kept when all of a split fit into this: decoding a small data set costs more than training on it."""
+"""Decoded images are kept when all of a split fit into this: decoding a small data set can cost more than training."""
 
 
 def open_image(path: Path) -> Image.Image:

@@ -48,7 +48,7 @@ class Launch:
 
 
 def carry_out(launch: Launch) -> int:
-    """Train unless there is an outcome, then publish; exit code 0 with an outcome or a recorded failure, 75 if paused."""
+    """Train unless there is an outcome, then publish; exit code 0 with an outcome or a recorded failure, else 75."""
     _claim(launch)
     if not launch.state.outcome.exists():
         attempt = _attempt(launch)

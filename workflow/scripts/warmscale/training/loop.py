@@ -11,15 +11,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-import torch.distributed as dist
-from torch.nn import functional
 
 from ..records import EPOCH_COLUMNS, STEP_COLUMNS, append_rows
 from .audit import Expected
 from .evaluate import evaluate
 from .loader import MicroBatch, train_batches
-from .order import model_seed
-from .setup import Training
+from .step import Vitals, take_step
+from .training import Training
 
 
 @dataclass
@@ -60,18 +58,6 @@ class Ending:
     diverged_step: int | None = None
 
 
-@dataclass(frozen=True)
-class Vitals:
-    """A step as all ranks see it."""
-
-    loss: float
-    """Sum over the images of the mini-batch."""
-    correct: float
-    images: float
-    stop: bool
-    """Some rank was asked to stop."""
-
-
 @dataclass
 class Loop:
     """Trains from where `totals` stand."""
@@ -84,9 +70,10 @@ class Loop:
 
     def run(self) -> Ending:
         """Train to the end, to divergence, or to the next step after a request to stop; a collective."""
-        ending = self._run()
-        self._write_steps()
-        return ending
+        try:
+            return self._run()
+        finally:
+            self._write_steps()
 
     def _run(self) -> Ending:
         training, totals = self.training, self.totals
@@ -96,10 +83,12 @@ class Loop:
         for step in range(first_step, training.schedule.total_steps):
             started = time.monotonic()
             measure = step == first_step or step in training.epoch_starts
-            vitals = self._micro_batches(step, batches, measure)
+            vitals = take_step(training, self._expected(step, measure), batches, stop=self.stop.requested)
+            if math.isfinite(vitals.loss):
+                self._count(vitals, step)
+                self._record(training.audit.finish(), vitals)
             if self._diverges(vitals):
                 return Ending("diverged", totals, diverged_step=step)
-            self._record(training.audit.finish(), vitals)
             totals.train_sec += time.monotonic() - started
             epoch = training.epoch_at(step)
             ends_epoch = step + 1 == training.epoch_ends[epoch - 1]
@@ -134,47 +123,14 @@ class Loop:
             threads=training.settings["loader_threads"],
         )
 
-    def _micro_batches(self, step: int, batches: Iterator[MicroBatch], measure: bool) -> Vitals:
-        """One step: the micro-batches of this rank, and with the last of them the update of the weights."""
-        training, device = self.training, self.training.device
-        expected = self._expected(step, measure)
-        training.audit.begin(expected, training.engine.loss_scale)
-        training.engine.set_learning_rate(expected.learning_rate)
-        sums = torch.zeros(4, dtype=torch.float64, device=device)  # loss, correct, images, requests to stop
-        sums[3] = float(self.stop.requested)
-        vitals = None
-        for index in range(training.micro_batches):
-            waited = time.monotonic()
-            batch = next(batches)
-            self.totals.data_wait_sec += time.monotonic() - waited
-            training.audit.consumed(batch.sample_keys)
-            sums[:3] += self._forward_backward(step, index, batch)
-            if index + 1 == training.micro_batches:
-                vitals = _over_ranks(sums)
-                if not math.isfinite(vitals.loss):
-                    return vitals  # these gradients must not reach the weights
-            training.engine.end_micro_batch()
-        self.totals.step, self.totals.images_seen = step + 1, self.totals.images_seen + int(vitals.images)
-        self.totals.loss += vitals.loss
-        self.totals.correct += vitals.correct
-        self.totals.images += vitals.images
-        return vitals
-
-    def _forward_backward(self, step: int, index: int, batch: MicroBatch) -> torch.Tensor:
-        """Gradient of one micro-batch.  # -> (3,) float64: loss summed, correct, images"""
-        training = self.training
-        number = training.rank.rank * training.micro_batches + index  # of the mini-batch, whichever rank has it
-        training.generator.manual_seed(model_seed(training.content["init_seed"], step, number))
-        training.statistics.before_forward(index, training.micro_batches)
-        labels = batch.labels.to(training.device, non_blocking=True)
-        logits = training.engine.forward(training.normalise(batch.images))  # (n, C)
-        wide = logits if logits.dtype == torch.float64 else logits.float()
-        loss = functional.cross_entropy(wide, labels, label_smoothing=training.recipe["label_smoothing"])
-        training.engine.backward(loss)
-        correct = (logits.detach().argmax(dim=1) == labels).sum()
-        return torch.stack(
-            [loss.detach().double() * len(labels), correct.double(), correct.new_tensor(len(labels)).double()]
-        )
+    def _count(self, vitals: Vitals, step: int) -> None:
+        """Add a step to the totals."""
+        totals = self.totals
+        totals.step, totals.images_seen = step + 1, totals.images_seen + int(vitals.images)
+        totals.loss += vitals.loss
+        totals.correct += vitals.correct
+        totals.images += vitals.images
+        totals.data_wait_sec += vitals.data_wait_sec
 
     def _expected(self, step: int, measure: bool) -> Expected:
         training = self.training
@@ -190,12 +146,10 @@ class Loop:
         )
 
     def _diverges(self, vitals: Vitals) -> bool:
-        rule, mean = self.training.recipe["divergence"], vitals.loss / vitals.images
-        if not math.isfinite(mean):
-            return True
-        above = rule["loss_above"] is not None and mean > rule["loss_above"]
+        rule = self.training.recipe["divergence"]
+        above = rule["loss_above"] is not None and vitals.mean_loss > rule["loss_above"]
         self.totals.steps_above_bound = self.totals.steps_above_bound + 1 if above else 0
-        return self.totals.steps_above_bound >= rule["for_steps"]
+        return not math.isfinite(vitals.loss) or self.totals.steps_above_bound >= rule["for_steps"]
 
     def _record(self, row: dict[str, Any], vitals: Vitals) -> None:
         """Keep the audit's row of every Nth step, of an epoch's first and of skipped ones.
@@ -207,7 +161,7 @@ class Loop:
         if not starts_epoch:
             row.pop("update_error", None)
         if training.rank.is_first and (starts_epoch or row["skipped"] or training.is_audited(step)):
-            row |= {"run_id": training.run_id, "loss": vitals.loss / vitals.images}
+            row |= {"run_id": training.run_id, "loss": vitals.mean_loss}
             append_rows(training.state.steps, [row], STEP_COLUMNS)
 
     def _write_steps(self) -> None:
@@ -248,14 +202,6 @@ class Loop:
             append_rows(training.state.epochs, [row], EPOCH_COLUMNS)
             training.say(f"epoch {epoch}: top-1 {accuracy.top1:.2f} %, training loss {row['train_loss']:.4f}")
         totals.end_epoch()
-
-
-def _over_ranks(sums: torch.Tensor) -> Vitals:
-    """Sum over ranks; a collective."""
-    if dist.get_world_size() > 1:
-        dist.all_reduce(sums)
-    loss, correct, images, requests = sums.tolist()
-    return Vitals(loss, correct, images, requests > 0)
 
 
 def _peak_memory_mib(device: torch.device) -> float:

@@ -24,7 +24,8 @@ from .loop import Ending, Loop, Stop, Totals
 from .model import ConfigError
 from .publish import source_commit
 from .ranks import choose_device, join_ranks, rank_from_environment
-from .setup import Training, set_up
+from .setup import set_up
+from .training import Training
 from .tree import DataError
 
 PACKAGES = ("torch", "torchvision", "deepspeed", "numpy", "pillow", "timm")

@@ -1,0 +1,80 @@
+"""The entry points that make data: scikit-learn's scans as a tree, and the index of a tree."""
+
+import importlib.util
+
+import numpy as np
+import pytest
+from PIL import Image
+from sklearn.datasets import load_digits
+from warmscale.training.tree import DataError, compare_with_declared, list_tree, read_index
+
+from .study_builders import ROOT, read_config
+
+
+def script(name):
+    """A script of the workflow as a module, without what it does for Snakemake."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / f"workflow/scripts/{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory):
+    root = tmp_path_factory.mktemp("digits")
+    script("write_digits").write_digits(root)
+    return root
+
+
+def declared():
+    sizes = ("num_train_images", "num_val_images", "num_classes")
+    return {name: read_config("digits")["dataset"][name] for name in sizes}
+
+
+def test_digits_are_as_their_config_declares(digits):
+    compare_with_declared(list_tree(digits), declared())
+
+
+def test_every_scan_is_written_once_under_its_digit(digits):
+    _, labels = load_digits(return_X_y=True)
+    paths = [path.split("/") for split in list_tree(digits).values() for path in split]
+    assert sorted((int(number[:4]), int(digit)) for _, digit, number in paths) == list(enumerate(labels))
+
+
+def test_a_digit_is_the_scan_at_twice_its_size(digits):
+    scans, _ = load_digits(return_X_y=True)
+    for path in list_tree(digits)["val"][::50]:
+        with Image.open(digits / path) as image:
+            assert (image.mode, image.size, image.format) == ("RGB", (16, 16), "PNG")
+            pixels = np.asarray(image).astype(float)
+        assert (pixels[..., 0] == pixels[..., 2]).all()
+        scan = scans[int(path[-8:-4])].reshape(8, 8) * 255 / 16
+        assert np.corrcoef(pixels[..., 0].reshape(8, 2, 8, 2).mean((1, 3)).ravel(), scan.ravel())[0, 1] > 0.97
+
+
+def test_both_splits_have_every_digit_about_equally_often(digits):
+    for paths in list_tree(digits).values():
+        counts = np.bincount([int(path.split("/")[1]) for path in paths])
+        assert counts.min() > 0.07 * counts.sum()
+
+
+def test_written_again_the_digits_are_the_same(digits, tmp_path):
+    script("write_digits").write_digits(tmp_path)
+    assert list_tree(tmp_path) == list_tree(digits)
+    some = list_tree(digits)["train"][::100]
+    assert all((tmp_path / path).read_bytes() == (digits / path).read_bytes() for path in some)
+
+
+def test_index_of_a_tree_is_written_when_all_is_well(digits, tmp_path):
+    index = tmp_path / "data/index.tsv"
+    script("index_data").index_data(root=digits, declared=declared(), check="decode", index=index)
+    assert {name: len(split) for name, split in read_index(index, digits).items()} == {"train": 1280, "val": 517}
+
+
+@pytest.mark.parametrize("change", [{"num_classes": 11}, {"num_val_images": 516}])
+def test_no_index_is_written_of_a_tree_that_is_not_as_declared(digits, tmp_path, change):
+    with pytest.raises(DataError, match="declared"):
+        script("index_data").index_data(
+            root=digits, declared=declared() | change, check="none", index=tmp_path / "index.tsv"
+        )
+    assert not (tmp_path / "index.tsv").exists()
