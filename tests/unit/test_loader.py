@@ -89,18 +89,24 @@ def test_threads_work_ahead_by_their_number_and_no_further():
     made = []
     results = prefetch(lambda number: made.append(number) or number, range(100), 3)
     assert next(results) == 0
-    time.sleep(0.1)
+    until = time.monotonic() + 5
+    while len(made) < 4 and time.monotonic() < until:
+        time.sleep(0.01)
+    time.sleep(0.05)
     assert sorted(made) == [0, 1, 2, 3]
     results.close()
 
 
 def test_threads_end_when_their_batches_are_not_wanted_any_more():
-    before = threading.active_count()
+    before = set(threading.enumerate())
     results = prefetch(lambda number: number, range(100), 3)
     next(results)
+    threads = set(threading.enumerate()) - before
     results.close()
-    time.sleep(0.1)
-    assert threading.active_count() == before
+    for thread in threads:
+        thread.join(timeout=5)
+    assert threads
+    assert not any(thread.is_alive() for thread in threads)
 
 
 @pytest.mark.parametrize("threads", [0, 2])

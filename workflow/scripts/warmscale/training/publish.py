@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -54,21 +53,6 @@ def run_record(run_id: str, content: Mapping[str, Any], state: StateFolder) -> d
         "node_hours": sum(attempt["ended"] - attempt["started"] for attempt in attempts) / 3600,
         **(read_json(state.environment) or {}),
     }
-
-
-def source_commit() -> dict[str, Any]:
-    """Commit of this code, and whether it was changed since; nulls outside a git checkout."""
-    folder = Path(__file__).parent
-
-    def git(*words: str) -> str | None:
-        done = subprocess.run(["git", *words], cwd=folder, capture_output=True, text=True, check=False)
-        return done.stdout.strip() if done.returncode == 0 else None
-
-    try:
-        status = git("status", "--porcelain", "--untracked-files=no", ".")
-        return {"hash": git("rev-parse", "HEAD"), "dirty": None if status is None else bool(status)}
-    except FileNotFoundError:  # no git on this machine
-        return {"hash": None, "dirty": None}
 
 
 def _whole_rows(path: Path, columns: tuple[str, ...]) -> str:

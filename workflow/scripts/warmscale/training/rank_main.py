@@ -22,7 +22,7 @@ from .audit import AuditError
 from .launch import PAUSED_EXIT_CODE, STOP_SIGNALS
 from .loop import Ending, Loop, Stop, Totals
 from .model import ConfigError
-from .publish import source_commit
+from .provenance import processor, source_commit
 from .ranks import choose_device, join_ranks, rank_from_environment
 from .setup import set_up
 from .training import Training
@@ -118,21 +118,11 @@ def _write_environment(training: Training) -> None:
         "zero_stage": training.settings["zero_stage"],
         "deterministic": not is_cuda or training.settings["deterministic"],
         "device": training.device.type,
-        "device_name": torch.cuda.get_device_name(training.device) if is_cuda else _processor(),
+        "device_name": torch.cuda.get_device_name(training.device) if is_cuda else processor(),
         "versions": versions,
         "commit": source_commit(),
     }
     write_json(training.state.environment, environment)
-
-
-def _processor() -> str:
-    """Model of the processor, where Linux tells, else its architecture."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, platform.machine())
 
 
 def _stop_on_signals() -> Stop:
