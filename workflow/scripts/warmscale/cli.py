@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 SCHEMA = Path(__file__).parents[2] / "schemas/config.schema.json"
+REFERENCE = Path(__file__).parents[3] / "docs/config.md"
 
 
 class UserError(Exception):
@@ -34,8 +35,8 @@ def _parser() -> argparse.ArgumentParser:
     forget.add_argument("--study", help="only in this study; default: in every study that has the run")
     forget.set_defaults(command=_forget)
     schema = commands.add_parser("schema", help="print the JSON schema of config files")
-    schema.add_argument("--check", action="store_true", help="fail if the checked-in schema is not fresh")
-    schema.add_argument("--write", action="store_true", help="renew the checked-in schema")
+    schema.add_argument("--check", action="store_true", help="fail if schema and docs/config.md are not fresh")
+    schema.add_argument("--write", action="store_true", help="renew both")
     schema.set_defaults(command=_schema)
     return parser
 
@@ -60,16 +61,19 @@ def find_run(results: Path, run_id: str, study: str | None = None) -> list[Path]
 
 
 def _schema(arguments: argparse.Namespace) -> int:
+    from .study.reference import reference_text
     from .study.schema import schema_text
 
-    text = schema_text()
+    files = {SCHEMA: schema_text(), REFERENCE: reference_text()}
     if arguments.write:
-        SCHEMA.parent.mkdir(exist_ok=True)
-        SCHEMA.write_text(text)
-    elif not arguments.check:
-        print(text, end="")
-    elif not SCHEMA.exists() or SCHEMA.read_text() != text:
-        raise UserError(f"{SCHEMA.name} is not what the models say: run `warmscale schema --write` and commit it")
+        for path, text in files.items():
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(text)
+    elif arguments.check:
+        if stale := [path.name for path, text in files.items() if not path.exists() or path.read_text() != text]:
+            raise UserError(f"{', '.join(stale)}: not what the models say; run `warmscale schema --write` and commit")
+    else:
+        print(files[SCHEMA], end="")
     return 0
 
 
