@@ -6,7 +6,7 @@ import re
 import jsonschema
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from warmscale.study import StudyError, load_study
+from warmscale.study import StudyError, canonical_json, load_study
 from warmscale.study.grid import LEAVES, SECTIONS
 from warmscale.study.schema import config_schema
 
@@ -146,6 +146,7 @@ def check_garbage(config):
         assert all(RUN_ID.fullmatch(run_id) and len(run_id) < 100 for run_id in study.runs)
         assert {point.run_id for point in study.points} == set(study.runs)
         assert list(SCHEMA.iter_errors(config)) == []
+        assert canonical_json(config)  # the workflow hands it on as JSON
 
 
 @settings(max_examples=800)

@@ -184,6 +184,10 @@ def test_a_negative_zero_is_a_zero():
     assert json.dumps(normal_form([Affine(3, -0.0, 0.1)]).to_json()) == json.dumps([[3, 0.0, 0.1]])
 
 
-def test_a_curve_takes_in_the_steps_before_it_that_lie_on_it():
-    curve = Curve("cosine", 20, 0, 20, 1.0, 0.0)
-    assert normal_form([Affine(1, 1.0, 1.0)], Curve("cosine", 19, 1, 20, 1.0, 0.0)) == normal_form([], curve)
+@pytest.mark.parametrize("kind, power", [("cosine", 1.0), ("polynomial", 2.0), ("polynomial", 0.5)])
+def test_a_curve_takes_in_the_steps_before_it_that_lie_on_it(kind, power):
+    whole, rest = Curve(kind, 20, 0, 20, 1.0, 0.0, power), Curve(kind, 18, 2, 20, 1.0, 0.0, power)
+    second = whole.rate(1)
+    assert normal_form([Affine(1, 1.0, 1.0), Affine(1, second, second)], rest) == normal_form([], whole)
+    assert normal_form([Affine(2, 1.0, second)], rest) == normal_form([], whole)
+    assert normal_form([Affine(2, 0.5, second)], rest).starts == [0, 1]

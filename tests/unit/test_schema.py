@@ -1,9 +1,11 @@
-"""The JSON schema of config files: fresh, and of one mind with the models."""
+"""The JSON schema and the reference of config files: fresh, and of one mind with the models."""
 
 import jsonschema
 import pytest
 from warmscale import cli
+from warmscale.study.config import Dataset, Experiment, Placement, StudyConfig
 from warmscale.study.grid import LEAVES
+from warmscale.study.reference import reference_text
 from warmscale.study.schema import config_schema
 
 from .study_builders import CONFIGS, changed_config, lines_of, read_config
@@ -66,18 +68,41 @@ def test_schema_is_itself_valid():
     jsonschema.Draft202012Validator.check_schema(config_schema())
 
 
-def test_checked_in_schema_is_fresh():
+def test_checked_in_schema_and_reference_are_fresh():
     assert cli.main(["schema", "--check"]) == 0
 
 
-def test_a_stale_schema_fails_the_check_and_is_renewed(tmp_path, monkeypatch, capsys):
+@pytest.fixture
+def own_files(tmp_path, monkeypatch):
+    """Schema and reference where a test may write them."""
     monkeypatch.setattr(cli, "SCHEMA", tmp_path / "schemas/config.schema.json")
+    monkeypatch.setattr(cli, "REFERENCE", tmp_path / "docs/config.md")
+
+
+def test_missing_files_fail_the_check_by_name_and_are_written(own_files, capsys):
     assert cli.main(["schema", "--check"]) == 1
-    assert "config.schema.json is not what the models say: run `warmscale schema --write`" in capsys.readouterr().err
+    assert capsys.readouterr().err == (
+        "warmscale: config.schema.json, config.md: not what the models say; run `warmscale schema --write` and commit\n"
+    )
     assert cli.main(["schema", "--write"]) == 0
     assert cli.main(["schema", "--check"]) == 0
-    cli.SCHEMA.write_text(cli.SCHEMA.read_text().replace("resnet50", "resnet51"))
+
+
+@pytest.mark.parametrize("name", ["SCHEMA", "REFERENCE"])
+def test_a_stale_file_fails_the_check_by_name(own_files, capsys, name):
+    cli.main(["schema", "--write"])
+    path = getattr(cli, name)
+    path.write_text(path.read_text().replace("resnet50", "resnet51"))
     assert cli.main(["schema", "--check"]) == 1
+    assert capsys.readouterr().err.startswith(f"warmscale: {path.name}: not what the models say")
+
+
+def test_reference_has_a_row_for_every_key():
+    rows = [line.split(" | ")[0] for line in reference_text().splitlines() if line.startswith("| `")]
+    assert {f"| `{leaf.rpartition('.')[2]}`" for leaf in LEAVES} <= set(rows)
+    for model in (StudyConfig, Dataset, Experiment, Placement):
+        assert {f"| `{name}`" for name in model.model_fields} <= set(rows)
+    assert all(line.replace("\\|", "").count("|") == 5 for line in reference_text().splitlines() if line[:1] == "|")
 
 
 @pytest.mark.parametrize("name", CONFIGS)

@@ -100,6 +100,6 @@ def _close(a: float, b: float, piece: Affine) -> bool:
 def _rounded(piece: Affine | Curve) -> Affine | Curve:
     """Twelve digits: rounding errors of two ways to the same rate do not make two schedules."""
     values = {name: float(f"{value:.12g}") + 0.0 for name, value in asdict(piece).items() if isinstance(value, float)}
-    if isinstance(piece, Affine) and (piece.steps == 1 or same(piece.first, piece.last)):
+    if isinstance(piece, Affine) and same(piece.first, piece.last):
         values["last"] = values["first"]
     return replace(piece, **values)
