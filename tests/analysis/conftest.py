@@ -7,6 +7,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+
 from warmscale.analysis.figures import draw_all
 from warmscale.analysis.tables import Tables, make_tables, read_tables
 from warmscale.study import Study, load_study

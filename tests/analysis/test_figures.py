@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.colors import to_rgb
+
 from warmscale.analysis import style
 from warmscale.analysis.catalogue import FORMATS, FigureEntry, factors_of, figures_of
 from warmscale.analysis.curve_figures import curves

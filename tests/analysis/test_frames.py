@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+
 from warmscale.analysis.catalogue import factors_of
 from warmscale.analysis.frames import curves_frame, final_frame
 from warmscale.analysis.levels import level_points

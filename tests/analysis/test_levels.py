@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 import pytest
+
 from warmscale.analysis.catalogue import factors_of
 from warmscale.analysis.levels import label_factors, level_points
 from warmscale.analysis.tables import points_rows

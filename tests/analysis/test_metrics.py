@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from warmscale.analysis.metrics import chance_level, run_metrics
 
 percent = st.floats(0, 100)

@@ -9,6 +9,7 @@ from html.parser import HTMLParser
 
 import pytest
 import yaml
+
 from warmscale.analysis.catalogue import FORMATS, TABLES, figures_of
 from warmscale.analysis.report import config_yaml
 from warmscale.study import load_study

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
+
 from warmscale.analysis.statistics import cells, summary
 
 values = st.lists(st.floats(0, 100).map(lambda value: round(value, 6)), min_size=1, max_size=9)

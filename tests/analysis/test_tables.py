@@ -8,6 +8,7 @@ import pyarrow.parquet
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from warmscale.analysis import published
 from warmscale.analysis.catalogue import TABLES
 from warmscale.analysis.schemas import EPOCHS, leaf_type, runs_schema

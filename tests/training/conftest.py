@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+
 from warmscale.study import Run, load_study
 from warmscale.training.tree import index_text, list_tree
 

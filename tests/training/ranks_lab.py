@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+
 from warmscale.records import StateFolder
 from warmscale.training.audit import AuditError
 from warmscale.training.loop import Loop

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from torch.nn import functional
+
 from warmscale.records import read_rows
 from warmscale.training.images import Images
 from warmscale.training.loader import train_batches, val_batches

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+
 from warmscale.records import EPOCH_COLUMNS, STEP_COLUMNS, read_rows
 
 from .conftest import small_run

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+
 from warmscale.records import read_rows
 
 from .conftest import experiment, make_lab, run_ranks, small_run

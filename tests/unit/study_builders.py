@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 from hypothesis import strategies as st
+
 from warmscale.study import Run, Study, StudyError, load_study
 from warmscale.study.config import Dataset
 from warmscale.study.recipe import Recipe

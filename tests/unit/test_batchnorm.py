@@ -5,6 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
+
 from warmscale.training.batchnorm import DEFAULT_MOMENTUM, RunningStatistics, micro_momentum, step_momentum
 
 CHANNELS, IMAGES = 3, 8

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+
 from warmscale import cli
 
 KNOWN = ["mb32-w1-lr0.06-up0-s1-b7b15fe80edf", "mb640-w20-lr1.2-up7-s1-6e2ee0d867bf"]
@@ -75,7 +76,6 @@ def test_forget_without_results_is_one_line(tmp_path, capsys):
     assert capsys.readouterr().err.count("\n") == 1
 
 
-@pytest.mark.xfail(strict=True, reason="BUG: runs named before an unknown one are deleted all the same")
 def test_nothing_is_forgotten_when_one_of_the_runs_is_unknown(results):
     before = left(results)
     assert forget(results, KNOWN[0], "mb1-none") == 1

@@ -1,6 +1,7 @@
 """What a config can have wrong beside a single value; all findings come at once."""
 
 import pytest
+
 from warmscale.study import StudyError
 
 from .study_builders import changed_config, lines_of, make_config, read_config

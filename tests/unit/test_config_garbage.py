@@ -6,6 +6,7 @@ import re
 import jsonschema
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+
 from warmscale.study import StudyError, canonical_json, load_study
 from warmscale.study.grid import LEAVES, SECTIONS
 from warmscale.study.schema import config_schema

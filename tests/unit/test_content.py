@@ -3,6 +3,7 @@
 import json
 
 import pytest
+
 from warmscale.study.content import PLAIN, filled
 from warmscale.study.recipe import Recipe
 from warmscale.study.run import RESOLVED

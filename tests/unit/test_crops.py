@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import ks_2samp
 from torchvision.transforms import RandomResizedCrop
+
 from warmscale.training.order import CROP_AREA, CROP_RATIO, random_crop
 
 CROPS = [((292, 161, 484, 306), True), ((79, 4, 444, 365), False), ((119, 13, 475, 371), False)]

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
+
 from warmscale.training.tree import DataError, compare_with_declared, list_tree, read_index
 
 from .study_builders import ROOT, read_config

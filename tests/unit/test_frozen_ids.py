@@ -13,6 +13,7 @@ import json
 from pathlib import Path
 
 import pytest
+
 from warmscale.study import load_study
 
 from .study_builders import CONFIGS, read_config

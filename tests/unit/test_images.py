@@ -11,6 +11,7 @@ from PIL import Image
 from torchvision.datasets.folder import pil_loader
 from torchvision.transforms import CenterCrop, Compose, Resize
 from torchvision.transforms import functional as F
+
 from warmscale.training import images as images_module
 from warmscale.training.images import Images, open_image, random_crop_flip, resize_center_crop
 from warmscale.training.order import random_crop

@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+
 from warmscale.training.images import open_image, random_crop_flip
 from warmscale.training.loader import prefetch, train_batches, val_batches
 from warmscale.training.order import permutation

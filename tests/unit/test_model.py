@@ -5,6 +5,7 @@ import sys
 import pytest
 import torch
 from torch import nn
+
 from warmscale.study.recipe import BUILT_IN_MODELS
 from warmscale.training.model import ConfigError, build_model
 

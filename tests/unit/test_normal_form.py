@@ -7,6 +7,7 @@ import math
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+
 from warmscale.study.normal_form import normal_form
 from warmscale.study.rates import resolve_schedule
 from warmscale.study.schedule import Affine, Curve, Schedule

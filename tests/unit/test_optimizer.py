@@ -3,6 +3,7 @@
 import pytest
 import torch
 from torch import nn
+
 from warmscale.study.recipe import Optimizer
 from warmscale.training.optimizer import build_optimizer, parameter_groups
 

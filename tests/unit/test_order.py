@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from warmscale.study.steps import EpochClock
 from warmscale.training.order import model_seed, permutation, sample_ids, stream_positions, uniform
 

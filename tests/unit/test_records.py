@@ -7,6 +7,7 @@ import stat
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from warmscale.records import (
     EPOCH_COLUMNS,
     FAILURE_CLASSES,
@@ -161,7 +162,6 @@ def test_lines_come_back_without_a_torn_last_one(tmp_path):
     assert read_lines(path) == [{"a": "x", "b": number} for number in range(3)]
 
 
-@pytest.mark.xfail(strict=True, reason="BUG: append_line glues its line to a torn one, and read_lines cannot read that")
 def test_lines_after_a_torn_one_are_read(tmp_path):
     path = tmp_path / "attempts.jsonl"
     append_line(path, {"a": 1})

@@ -6,6 +6,7 @@ import re
 
 import pytest
 import yaml
+
 from warmscale.study import canonical_json, load_study
 from warmscale.study import run as run_module
 from warmscale.study.grid import LEAVES

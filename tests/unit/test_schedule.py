@@ -4,6 +4,7 @@ import itertools
 
 import pytest
 from hypothesis import given, settings
+
 from warmscale.study.rates import closed_form, peak_lr, resolve_schedule, total_epochs, warmup_steps
 from warmscale.study.schedule import Schedule
 

@@ -2,6 +2,7 @@
 
 import jsonschema
 import pytest
+
 from warmscale import cli
 from warmscale.study.config import Dataset, Experiment, Placement, StudyConfig
 from warmscale.study.grid import LEAVES

@@ -5,6 +5,7 @@ from fractions import Fraction
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from warmscale.study.steps import EpochClock
 
 from .study_builders import IMAGENET_IMAGES

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from torchvision.datasets import ImageFolder
+
 from warmscale.training.tree import DataError, check_images, compare_with_declared, index_text, list_tree, read_index
 
 DECLARED = {"num_train_images": 6, "num_val_images": 2, "num_classes": 2}

@@ -8,6 +8,7 @@ import shutil
 import numpy as np
 import pytest
 from PIL import Image
+
 from warmscale.records import read_json, read_lines
 
 from .conftest import TINY

@@ -42,10 +42,10 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _forget(arguments: argparse.Namespace) -> int:
-    for run_id in arguments.runs:
-        for folder in find_run(arguments.results, run_id, arguments.study):
-            shutil.rmtree(folder)
-            print(f"deleted {folder}")
+    folders = [folder for run_id in arguments.runs for folder in find_run(arguments.results, run_id, arguments.study)]
+    for folder in dict.fromkeys(folders):
+        shutil.rmtree(folder)
+        print(f"deleted {folder}")
     return 0
 
 

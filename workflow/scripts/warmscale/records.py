@@ -165,10 +165,18 @@ def _cell(value: Any) -> Any:
 
 def append_rows(path: Path, rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> None:
     """Add rows to a CSV, with a header if it is new; flushed to disk."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     text = rows_to_csv(rows, columns)
-    with path.open("a") as file:
-        file.write(text if file.tell() == 0 else text.partition("\n")[2])
+    _append(path, text, text.partition("\n")[2])
+
+
+def _append(path: Path, first: str, further: str) -> None:
+    """Add text, `first` to a file without a whole line, else `further`, behind its last whole line, to disk."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+b") as file:
+        file.seek(0)
+        end = file.read().rfind(b"\n") + 1
+        file.truncate(end)  # a line that a crash cut off would swallow the next one
+        file.write((further if end else first).encode())
         file.flush()
         os.fsync(file.fileno())
 
@@ -190,16 +198,16 @@ def keep_rows(path: Path, columns: Sequence[str], column: str, limit: int) -> No
 
 def append_line(path: Path, value: Mapping[str, Any]) -> None:
     """Add one line of JSON to a file of lines."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a") as file:
-        file.write(json.dumps(value, sort_keys=True) + "\n")
+    line = json.dumps(value, sort_keys=True) + "\n"
+    _append(path, line, line)
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
-    """All whole lines of a file of JSON lines."""
+    """All whole lines of a file of JSON lines; none where there is no file."""
     if not path.exists():
         return []
-    return [json.loads(line) for line in path.read_text().splitlines() if line.endswith("}")]
+    text = path.read_text()
+    return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
 
 
 def count_failures(state: StateFolder) -> int:

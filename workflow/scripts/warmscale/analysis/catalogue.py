@@ -41,5 +41,4 @@ def figures_of(study: Study) -> list[FigureEntry]:
 
 def factors_of(study: Study, experiment: str) -> tuple[str, ...]:
     """Leaves that the points of an experiment set, in the order in which the config names them."""
-    points = (point for point in study.points if point.experiment == experiment)
-    return tuple(dict.fromkeys(leaf for point in points for leaf in point.factors))
+    return next((tuple(point.factors) for point in study.points if point.experiment == experiment), ())

@@ -12,7 +12,7 @@ import pyarrow as pa
 from pydantic import BaseModel
 
 from ..records import OUTCOMES
-from ..study import Point, Run, Study
+from ..study import Study
 from ..study.recipe import WarmupRule
 from . import published
 from .metrics import chance_level, run_metrics
@@ -93,17 +93,12 @@ def _outcome(outcome: Mapping | None, measured: Mapping, rule: str, num_classes:
 
 
 def points_rows(study: Study) -> list[dict[str, Any]]:
-    """A row a point; a factor that other points of the experiment set has the value of the point's recipe."""
-    factors: dict[str, dict[str, None]] = {}
-    for point in study.points:
-        factors.setdefault(point.experiment, {}).update(dict.fromkeys(point.factors))
-    return [_point_row(point, factors[point.experiment], study.runs[point.run_id]) for point in study.points]
-
-
-def _point_row(point: Point, factors: Mapping[str, None], run: Run) -> dict[str, Any]:
-    row = {"experiment": point.experiment, "run_id": point.run_id, "seed": point.seed}
-    others = run.columns() if factors.keys() - point.factors.keys() else {}
-    return row | {leaf: level_value(point.factors.get(leaf, others.get(leaf))) for leaf in factors}
+    """A row a point: experiment, run, seed, and the levels of the experiment's factors."""
+    return [
+        {"experiment": point.experiment, "run_id": point.run_id, "seed": point.seed}
+        | {leaf: level_value(value) for leaf, value in point.factors.items()}
+        for point in study.points
+    ]
 
 
 def level_value(value: Any) -> Any:

@@ -35,14 +35,19 @@ class Dataset(Strict):
     check: Literal["none", "ends", "decode"] = "ends"
     """Before training: look at no image, at the first and last bytes of each, or decode each."""
     num_train_images: Count
+    """Declared: schedules and ids use it, and a tree that has another number is refused."""
     num_val_images: Count
+    """Declared, likewise."""
     num_classes: Annotated[int, Field(gt=1)]
+    """Declared, likewise: folders of train."""
     image_size: Count = 224
     """Pixels a side that the model sees."""
     val_resize: Count = 256
     """Validation: the shorter side is resized to this, then the centre is cropped."""
     mean: tuple[Fraction, Fraction, Fraction] = Field(default=IMAGENET_MEAN, strict=False)
+    """Of the channels red, green, blue, for pixels from 0 to 1; ImageNet's unless given."""
     std: tuple[Positive, Positive, Positive] = Field(default=IMAGENET_STD, strict=False)
+    """Likewise."""
     decoder: Literal["pil"] = "pil"
     """Decoder and resize: Pillow, bilinear with antialiasing, 8 bit."""
 
@@ -72,7 +77,9 @@ class Metric(Strict):
     """The one number of a run."""
 
     name: Literal["top1", "top5"] = "top1"
+    """Validation accuracy in percent: the right class is the first guess, or among the first five."""
     goal: Literal["maximize"] = "maximize"
+    """Which values are better."""
     of_run: Literal["median_last_5", "last"] | None = None
     """Median of the last five epochs (Goyal et al. 2017) or the last one; null: median with step decay, else last."""
 
@@ -81,6 +88,7 @@ class Zoom(Strict):
     """Window of a figure of curves."""
 
     epochs: tuple[NonNegative, NonNegative] | None = Field(default=None, strict=False)
+    """First and last epoch; null: all."""
     top1: tuple[NonNegative, NonNegative] | None = Field(default=None, strict=False)
     """Percent."""
 
@@ -89,14 +97,18 @@ class ExtraPoint(Strict):
     """A point beside the grid."""
 
     point: dict[str, Any]
+    """{leaf of the recipe: value}, as one point of a grid."""
     seeds: Seeds | None = None
+    """Instead of the experiment's."""
 
 
 class Experiment(Strict):
     """One named grid, the source of one or more figures."""
 
     name: Name
+    """Its figures are called <name>-<kind>."""
     title: str = ""
+    """Heading of its figures; the name if there is none."""
     grid: dict[str, Annotated[list[Any], Field(min_length=1)]] = {}
     """{leaf of the recipe: levels}; the cartesian product is run. Nested leaves are dotted: lr_scaling.rule."""
     exclude: list[Annotated[dict[str, Any], Field(min_length=1)]] = []
@@ -110,6 +122,7 @@ class Experiment(Strict):
     figures: list[Literal["curves", "final"]] = ["curves"]
     """curves: accuracy over epochs. final: accuracy over the levels of the first factor."""
     zoom: Zoom = Zoom()
+    """A second window beside the whole of the curves."""
 
 
 class Placement(Strict):
@@ -118,7 +131,9 @@ class Placement(Strict):
     max_ranks: Count = 1
     """A run uses the most ranks up to this that divide its workers."""
     zero_stage: Literal[0, 1] = 0
+    """ZeRO stage: 1 spreads the optimizer's state over ranks."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    """auto: a GPU where there is one."""
     loader_threads: Annotated[int, Field(ge=0)] = 0
     """Threads of a rank that decode images ahead; 0: decoded when needed."""
     deterministic: bool = True
@@ -135,15 +150,22 @@ class StudyConfig(Strict):
     """A study: one file, everything it makes under results/<study>/."""
 
     study: Name
+    """Name of the study, and of its folder under results/."""
     title: str = ""
+    """Heading of the report."""
     note: str = ""
     """Shown wherever results are: what a reader has to know about this study."""
     dataset: Dataset
+    """What is trained on."""
     recipe: dict[str, Any]
     """Values common to all experiments."""
     seeds: Seeds = 1
+    """A number of seeds, 1 to n, or the seeds themselves; an experiment or an extra point may have its own."""
     metric: Metric = Metric()
+    """The number of a run that figures and tables compare."""
     target: NonNegative | None = None
     """Drawn as a line in figures, in percent."""
     experiments: Annotated[list[Experiment], Field(min_length=1)]
+    """The grids. Points that experiments share are trained once."""
     placement: Placement = Placement()
+    """How runs are carried out here."""

@@ -54,6 +54,7 @@ class Decay(Strict):
     """The learning rate after warmup, relative to peak_lr."""
 
     kind: Literal["step", "cosine", "polynomial"] = "step"
+    """step: times `factor` at each milestone. cosine: half a period (Loshchilov & Hutter 2017). polynomial: (1 - t)^power."""
     epochs: tuple[Positive, ...] = Field(default=(30.0, 60.0, 80.0), strict=False)
     """Milestones of `step`, increasing, fractions allowed."""
     factor: Annotated[float, Field(gt=0, le=1)] = 0.1
@@ -74,9 +75,13 @@ class Optimizer(Strict):
     """The optimizer. Fields that the chosen one does not have must stay at their defaults."""
 
     name: Literal["sgd", "lars", "lamb"] = "sgd"
+    """SGD of PyTorch; LARS (You et al. 2017) and LAMB (You et al. 2020) of timm."""
     momentum: Fraction = 0.9
+    """SGD and LARS."""
     nesterov: bool = False
+    """SGD and LARS: Nesterov's momentum."""
     weight_decay: NonNegative = 0.0
+    """Coefficient of the penalty on weights."""
     decay_norm_and_bias: bool = True
     """False: no weight decay on BatchNorm parameters and biases (Goyal et al. 2017: none on BatchNorm's gamma)."""
     trust_coefficient: Positive = 0.001
@@ -135,8 +140,11 @@ class Recipe(Strict):
     base_lr: Positive
     """Learning rate at reference_batch_size or reference_workers."""
     reference_batch_size: Count = 32
+    """Images that base_lr is meant for, with lr_scaling.of mini_batch_size."""
     reference_workers: Count = 1
+    """Workers that base_lr is meant for, with lr_scaling.of workers."""
     lr_scaling: LrScaling = LrScaling()
+    """How base_lr becomes peak_lr."""
     warmup_epochs: NonNegative | WarmupRule = 0.0
     """Epochs until peak_lr, fractions allowed, or a rule in mini_batch_size."""
     warmup_shape: Literal["gradual", "constant", "none"] = "gradual"
@@ -149,8 +157,11 @@ class Recipe(Strict):
     """inside: decay counts from the first step, so warmup shortens the time at the peak (Horovod, Goyal).
     before: decay counts from the end of warmup, and training is longer by it."""
     decay: Decay = Decay()
+    """The learning rate after warmup."""
     optimizer: Optimizer = Optimizer()
+    """The optimizer."""
     label_smoothing: Fraction = 0.0
+    """Share of the target that is spread over all classes; the training loss includes it."""
     gradient_clipping: NonNegative = 0.0
     """Bound on the global gradient norm; 0: none."""
     augmentation: Literal["crop_flip", "none"] = "crop_flip"
@@ -160,6 +171,7 @@ class Recipe(Strict):
     tf32: bool = False
     """Allow TF32 in matrix products and convolutions of a GPU."""
     divergence: Divergence = Divergence()
+    """When a run counts as diverged."""
     data_seed: Seed | None = None
     """Seed of order and augmentation; null: the run's seed."""
     init_seed: Seed | None = None

@@ -32,7 +32,7 @@ class Point:
 
     experiment: str
     factors: Mapping[str, Any]
-    """{leaf: level} of the experiment's grid and extra points."""
+    """{leaf: level} of every leaf that the experiment's grid or one of its extra points sets; a rule is a level."""
     seed: int
     run_id: str
 
@@ -93,12 +93,14 @@ def load_study(raw: Mapping[str, Any]) -> Study:
     runs: dict[str, Run] = {}
     points: dict[tuple, Point] = {}
     for experiment in experiments:
-        for factors, recipe, seeds, errors in _expand(experiment, base, dataset, study_seeds):
+        factors = _factors(experiment)
+        for recipe, seeds, errors in _expand(experiment, base, dataset, study_seeds):
             lines += errors
             for seed in seeds if recipe and dataset and not lines else ():
                 run = make_run(recipe, dataset, seed)
-                run = runs.setdefault(run.run_id, run)
-                levels = {leaf: leaf_values(recipe).get(leaf, value) for leaf, value in factors.items()}
+                runs.setdefault(run.run_id, run)
+                values = leaf_values(recipe)
+                levels = {leaf: values.get(leaf) for leaf in factors}
                 key = (experiment.name, tuple(levels.items()), seed)
                 points.setdefault(key, Point(experiment.name, levels, seed, run.run_id))
     if lines or config is None:
@@ -107,9 +109,9 @@ def load_study(raw: Mapping[str, Any]) -> Study:
 
 
 def _expand(experiment: Experiment, base: Values, dataset: Dataset | None, study_seeds: Seeds) -> Iterator[tuple]:
-    """(levels, recipe or None, seeds, errors) of every point."""
+    """(recipe or None, seeds, errors) of every point."""
     common = base.updated(experiment.recipe, f"{join_path('experiments', experiment.name)}.recipe")
-    yield {}, None, [], leaf_errors(common)
+    yield None, [], leaf_errors(common)
     for point, own_seeds, place in grid_points(experiment) if not too_large(experiment) else ():
         values = common.updated(point, place)
         recipe, errors = validated(values, dataset)
@@ -117,12 +119,13 @@ def _expand(experiment: Experiment, base: Values, dataset: Dataset | None, study
         if recipe and len(seeds) > 1 and None not in (recipe.data_seed, recipe.init_seed):
             place = values.path(("init_seed",))
             errors = [f"{place}: with data_seed fixed too, {len(seeds)} seeds repeat the same run"]
-        yield {leaf: values.of.get(leaf) for leaf in _factors(point)}, recipe, seeds, errors
+        yield recipe, seeds, errors
 
 
-def _factors(point: Mapping[str, Any]) -> list[str]:
-    """Leaves that a point sets, shorthands by the leaf they stand for."""
-    return ["workers" if leaf == "workers_as" else leaf for leaf in point]
+def _factors(experiment: Experiment) -> list[str]:
+    """Leaves that points of an experiment set, in the order of the file, shorthands by the leaf they stand for."""
+    named = [*experiment.grid, *(leaf for extra in experiment.extra for leaf in extra.point)]
+    return list(dict.fromkeys("workers" if leaf == "workers_as" else leaf for leaf in named))
 
 
 def _parse(raw: Mapping[str, Any]) -> tuple[StudyConfig | None, list[str]]:
