@@ -54,7 +54,7 @@ class Decay(Strict):
     """The learning rate after warmup, relative to peak_lr."""
 
     kind: Literal["step", "cosine", "polynomial"] = "step"
-    """step: times `factor` at each milestone. cosine: half a period (Loshchilov & Hutter 2017). polynomial: (1 - t)^power."""
+    """step: `factor` at each milestone. cosine: half a period (Loshchilov & Hutter 2017). polynomial: (1 - t)^power."""
     epochs: tuple[Positive, ...] = Field(default=(30.0, 60.0, 80.0), strict=False)
     """Milestones of `step`, increasing, fractions allowed."""
     factor: Annotated[float, Field(gt=0, le=1)] = 0.1
