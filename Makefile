@@ -51,14 +51,15 @@ test: install lint ## lint, then all tests (PYTEST_WORKERS=2)
 	@$(PY) -m pytest -n $(PYTEST_WORKERS)
 
 # `snakemake --lint` is a test: it allows one finding, explicitly.
-lint: install ## ruff, snakefmt, and whether the config schema is fresh
+lint: install ## ruff, snakefmt, and whether what is made from the code is fresh
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m snakefmt --check Snakefile workflow
-	$(if $(wildcard workflow/schemas/*.json),.venv/bin/warmscale schema --check)
+	.venv/bin/warmscale schema --check
+	$(PY) benchmarks/readme.py --check
 
-bench: install ## run benchmarks/run_all.py
-	$(if $(wildcard benchmarks/run_all.py),$(PY) benchmarks/run_all.py,@echo "No benchmarks/run_all.py here")
+bench: install ## run all benchmarks and renew the tables that show them
+	$(PY) benchmarks/run_all.py
 
 # Keeps every pin that pyproject.toml still allows; LOCK_FLAGS=--upgrade resolves anew. For Python 3.11 on Linux x86-64
 # with the CUDA build of torch, and for everybody: pip's local settings (wheel folders, mirrors) must not show in it.

@@ -16,6 +16,7 @@ from warmscale.analysis.figures import draw, draw_all, figure_frame
 from warmscale.analysis.final_figures import final
 from warmscale.analysis.frames import final_frame
 from warmscale.analysis.levels import level_points
+from warmscale.analysis.rate_figures import FEW_STEPS
 from warmscale.analysis.tables import read_tables
 from warmscale.study import load_study
 
@@ -87,6 +88,24 @@ def test_a_zoomed_figure_shows_all_on_the_left_and_the_window_on_the_right(study
     assert len(drawn(study, tables, "sizes-curves")[0].axes) == 1
 
 
+def zoomed_frames(tables, zoom):
+    """Frames around the zoomed window in the left panel of a figure that ends a little above 81 %."""
+    raw = raw_study()
+    raw["experiments"][1]["zoom"] = zoom
+    figure, _ = drawn(load_study(raw), tables, "warmup-curves")
+    full = figure.axes[0]
+    assert 81 < full.get_ylim()[1] < 90
+    return full, [patch.get_bbox() for patch in full.patches]
+
+
+def test_the_frame_of_a_zoom_ends_where_the_panel_ends(tables):
+    full, (frame,) = zoomed_frames(tables, {"epochs": [4, 8], "top1": [60, 100]})
+    assert frame.extents.tolist() == [4, 60, 8, full.get_ylim()[1]]
+    _, (inside,) = zoomed_frames(tables, {"epochs": [2, 5], "top1": [60, 80]})
+    assert inside.extents.tolist() == [2, 60, 5, 80]
+    assert zoomed_frames(tables, {"epochs": [4, 8], "top1": [95, 100]})[1] == []
+
+
 def test_a_diverged_run_is_a_cross_in_the_epoch_it_did_not_complete(study, tables):
     figure, _ = drawn(study, tables, "warmup-curves")
     crosses = [line for line in figure.axes[0].lines if line.get_marker() == style.DIVERGED_MARK["marker"]]
@@ -153,6 +172,45 @@ def test_realised_rates_name_the_deviation(study, tables):
     wrong = frame.assign(deviation=0.25)
     with style.applied():
         assert "closed form\n(off by up to 0.25)" in legend_texts(draw(entry, study, tables.points, wrong))
+
+
+def test_a_schedule_drawn_as_a_line_goes_on_to_the_end_of_training(study, tables):
+    figure, frame = drawn(study, tables, "learning-rates")
+    own = frame[(frame["experiment"] == "warmup") & (frame["level"] == "2")]
+    axis = next(axis for axis in figure.axes if axis.get_title(loc="left") == "warmup")
+    assert axis.lines[1].get_xdata().tolist() == [*own["epoch"], 8]
+    assert axis.lines[1].get_ydata().tolist() == [*own["learning_rate"], own["learning_rate"].iloc[-1]]
+
+
+def test_a_schedule_drawn_as_points_has_a_point_a_step(study, tables):
+    _, frame = drawn(study, tables, "learning-rates")
+    few = frame[frame["step"] < FEW_STEPS]
+    entry = next(entry for entry in figures_of(study) if entry.name == "learning-rates")
+    with style.applied():
+        figure = draw(entry, study, tables.points, few)
+    axis = next(axis for axis in figure.axes if axis.get_title(loc="left") == "warmup")
+    assert {line.get_linestyle() for line in axis.lines} == {"None"}
+    assert {len(line.get_xdata()) for line in axis.lines} == {FEW_STEPS}
+
+
+def test_a_realised_rate_ends_at_the_last_audited_step(study, tables):
+    figure, frame = drawn(study, tables, "realised-rates")
+    last = max(line.get_xdata().max() for axis in figure.axes for line in axis.lines)
+    assert last == frame["epoch"].max() < 8
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_title_of_a_figure_is_the_one_in_the_catalogue(study, tables, name):
+    entry = next(entry for entry in figures_of(study) if entry.name == name)
+    assert drawn(study, tables, name)[0].get_suptitle() == style.plain(entry.title)
+
+
+def test_figures_of_experiments_that_are_gone_are_deleted(study, tables, tmp_path):
+    for name in ("gone-final.svg", "gone-final.png", "gone-final.pdf", "gone-final.csv", "notes.txt"):
+        (tmp_path / name).write_text("from before")
+    draw_all(study, tables, tmp_path)
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {f"{name}.{suffix}" for name in NAMES for suffix in ("csv", *FORMATS)} | {"notes.txt"}
 
 
 def test_few_audited_steps_are_points_and_claim_nothing_between_them(study, tables):

@@ -135,6 +135,11 @@ def test_every_run_is_in_the_runs_table(page, study):
     assert all(run_id in text for run_id in study.runs)
 
 
+def test_the_result_of_a_run_stands_beside_its_state(page, tables):
+    run = tables.runs[tables.runs["state"] == "finished"].iloc[0]
+    assert section(page, "runs").count(f"{run['run_id']} finished {run['top1']:.2f} {run['top5']:.2f} ") == 1
+
+
 def test_provenance_has_versions_commit_device_and_the_end_of_the_newest_run(page):
     text = section(page, "provenance")
     for words in ("0123abc", "deepspeed 0.19.8, torch 2.14.1", "A processor, 2 cores (cpu)", "node1"):

@@ -16,6 +16,15 @@ from warmscale.study import Run
 from .conftest import SCRIPTS, SETTINGS
 
 
+def wait_for(path: Path, process: subprocess.Popen) -> None:
+    """Wait until a file is there; fails where the process ends without making it."""
+    deadline = time.monotonic() + 60
+    while not path.exists():
+        assert process.poll() is None, f"ended with {process.returncode}, without {path}"
+        assert time.monotonic() < deadline, path
+        time.sleep(0.002)
+
+
 class Started:
     """One run in a folder: start it, disturb it, look at what it left."""
 

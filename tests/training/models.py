@@ -15,6 +15,11 @@ def plain(num_classes: int) -> nn.Module:
     return nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 6 * 6, num_classes))
 
 
+def vector_first(num_classes: int) -> nn.Module:
+    """Its first parameter is a BatchNorm's: no matrix, and without weight decay if so asked."""
+    return nn.Sequential(nn.BatchNorm2d(3), plain(num_classes))
+
+
 class KilledOnce(nn.Module):
     """Kills the second rank in its 30th forward pass, the first time that it is used."""
 
@@ -35,3 +40,21 @@ class KilledOnce(nn.Module):
 def killed_once(num_classes: int) -> nn.Module:
     """See KilledOnce."""
     return KilledOnce(num_classes)
+
+
+class RuinedAtLast(nn.Module):
+    """Its validation after the second epoch meets weights that are not finite."""
+
+    def __init__(self, num_classes: int):
+        super().__init__()
+        self.inner, self.validations = plain(num_classes), 0
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Logits of a batch."""
+        self.validations += not self.training
+        return self.inner(images) * (float("nan") if self.validations == 2 else 1.0)
+
+
+def ruined_at_last(num_classes: int) -> nn.Module:
+    """See RuinedAtLast."""
+    return RuinedAtLast(num_classes)

@@ -27,7 +27,7 @@ class Watch:
         self._training = training
         self._wrap(training.audit, "consumed", lambda keys: self.notes["keys"].append(keys.tolist()))
         self._wrap_normalise()
-        self._wrap(training.audit, "finish", lambda: self._after_step())
+        self._wrap(training.audit, "finish", lambda _: self._after_step())
         training.engine.optimizer.register_step_pre_hook(self._before_update)
 
     def _wrap(self, owner: Any, name: str, note: Any) -> None:
@@ -88,6 +88,10 @@ def sabotage(training: Training, how: str | None) -> None:
         engine.backward = lambda loss: backward(loss) if next(calls) != 2 else None
     elif how == "update too early":
         deepspeed.gradient_accumulation_steps = lambda: training.micro_batches // 2
+    elif how == "update too late":
+        deepspeed.gradient_accumulation_steps = lambda: training.micro_batches * 2
+    elif how == "clipping at another norm":
+        deepspeed._config.gradient_clipping = 0.25
     elif how == "skipped micro-batch":
         consumed = training.audit.consumed
         training.audit.consumed = lambda keys: consumed(keys) if next(calls) != 2 else None

@@ -11,6 +11,7 @@ ALONE = {
     "overwritten accumulation": "another gradient, rate or clipping",
     "backward left out": "19 backward passes for 20 micro-batches",
     "update too early": "a rank consumed 40 images since the last update, not 80",
+    "update too late": "the mini-batch was consumed, but no update was made",
     "skipped micro-batch": "a rank consumed 76 images since the last update, not 80",
     "clipping": "another gradient, rate or clipping",
 }
@@ -23,7 +24,11 @@ def notes(tmp_path_factory):
     run = small_run(base_lr=0.02, optimizer={"momentum": 0.9, "nesterov": True, "weight_decay": 1.0e-3})
     alone = make_lab(tmp_path_factory.mktemp("audit1"))
     plans = [experiment(name.replace(" ", "-"), run, sabotage=name) for name in ALONE]
-    plans += [experiment("clipped-as-asked", small_run(gradient_clipping=0.5)), experiment("nothing", run)]
+    clipped = small_run(gradient_clipping=0.5)
+    plans += [experiment("clipped-as-asked", clipped), experiment("nothing", run)]
+    plans += [experiment("clipped-elsewhere", clipped, sabotage="clipping at another norm")]
+    vector_first = small_run(model="models:vector_first", optimizer={"weight_decay": 0.1, "decay_norm_and_bias": False})
+    plans += [experiment("vector-first", vector_first)]
     noted = {name: ranks[0] for name, ranks in run_ranks(alone, 1, plans).items()}
     together = make_lab(tmp_path_factory.mktemp("audit2"))
     plans = [experiment("duplicated-shard", run, sabotage="duplicated shard")]
@@ -45,3 +50,11 @@ def test_a_training_without_faults_passes_the_audit(notes):
 
 def test_clipping_that_the_recipe_asks_for_passes_the_audit(notes):
     assert notes["clipped-as-asked"]["ending"] == ("finished", None)
+
+
+def test_clipping_at_another_norm_than_the_recipes_fails_the_audit(notes):
+    assert "clipped and 0.25 long, gradient_clipping is 0.5" in notes["clipped-elsewhere"]["audit"]
+
+
+def test_a_model_that_begins_with_a_vector_without_weight_decay_passes_the_audit(notes):
+    assert notes["vector-first"]["ending"] == ("finished", None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
@@ -35,14 +36,15 @@ def test_an_unreadable_image_fails_the_run_with_its_path(tmp_path, lab):
     shutil.copytree(lab / "tree", spoilt / "tree")
     shutil.copy(lab / "index.tsv", spoilt / "index.tsv")
     image = spoilt / "tree/train/class3/0003.png"
-    image.write_bytes(image.read_bytes()[:60])
+    for spoiled in (image, *(spoilt / "tree/train/class1").iterdir()):
+        spoiled.write_bytes(spoiled.read_bytes()[:60])
     started = Started(tmp_path, spoilt, small_run())
     done = started.finish()
     record = started.record()
     assert done.returncode == 0
     assert (record["state"], record["failure_class"]) == ("failed", "data")
-    assert str(image) in record["failure"]
-    assert str(image) in done.stderr
+    assert re.search(r"tree/train/class\d/\d+\.png cannot be read: .* \(\d+ others in this batch\)", record["failure"])
+    assert record["failure"] in done.stderr
     assert read_rows(started.published / "epochs.csv") == []
 
 
@@ -53,6 +55,7 @@ def test_a_killed_rank_fails_the_run_and_the_next_start_goes_on(tmp_path, lab, m
     assert started.finish().returncode == 0
     record = started.record()
     assert record["state"] == "failed", started.log()
+    assert record["failure"] == "killed: rank 1 by SIGKILL"
     assert started.finish().returncode == 0
     assert started.record()["state"] == "finished", started.log()
     assert [attempt["state"] for attempt in started.record()["attempts"]] == ["failed", "finished"]
@@ -82,3 +85,17 @@ def test_carry_sees_every_image(tmp_path, lab):
     epochs, _ = started.rows()
     assert [int(row["step"]) for row in epochs] == [4, 8, 12]  # 330, 660 and 990 images in steps of 80
     assert [int(row["images_seen"]) for row in epochs] == [320, 640, 960]
+
+
+def test_weights_that_the_last_update_ruins_are_a_divergence(tmp_path, lab, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    started = Started(tmp_path, lab, small_run(model="models:ruined_at_last"))
+    assert started.finish().returncode == 0
+    assert (started.record()["state"], started.record()["diverged_step"]) == ("diverged", 7), started.log()
+
+
+def test_zero_stage_1_is_refused_where_it_would_train_something_else(tmp_path, lab):
+    started = Started(tmp_path, lab, small_run(precision="bf16"), zero_stage=1)
+    assert started.finish().returncode == 0
+    assert (started.record()["state"], started.record()["failure_class"]) == ("failed", "config")
+    assert "only with optimizer sgd and precision fp32" in started.record()["failure"]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import subprocess
+import time
 
 import pytest
 
 from .conftest import small_run
-from .launching import Started
+from .launching import Started, wait_for
 
 EVERY_STEP = {"checkpoint_minutes": 0}
 
@@ -23,15 +26,17 @@ def test_killed_and_paused_run_ends_bit_identical(tmp_path, lab, ranks, precisio
     assert undisturbed.finish().returncode == 0, undisturbed.log()
     disturbed = Started(tmp_path / "disturbed", lab, run, ranks=ranks, **EVERY_STEP)
     assert disturbed.disturb(signal.SIGKILL, at_step=3) == -signal.SIGKILL
-    torn = disturbed.state.checkpoints / f"step-{disturbed.checkpoint_step() + 1:09d}"
-    torn.mkdir(exist_ok=True)
-    (torn / "mp_rank_00_model_states.pt").write_bytes(b"half of a checkp")
+    for ahead in (1, 7, 30, 40):  # written by others that were killed before they published theirs
+        torn = disturbed.state.checkpoints / f"step-{disturbed.checkpoint_step() + ahead:09d}"
+        torn.mkdir(exist_ok=True)
+        (torn / "mp_rank_00_model_states.pt").write_bytes(b"half of a checkp")
     assert disturbed.disturb(signal.SIGTERM, at_step=9) == 75
     assert disturbed.finish().returncode == 0, disturbed.log()
     assert disturbed.rows() == undisturbed.rows()
     epochs, _ = disturbed.rows()
     assert [row["epoch"] for row in epochs] == ["1", "2", "3", "4"]
-    assert [attempt["state"] for attempt in disturbed.record()["attempts"]] == ["paused", "finished"]
+    assert [attempt["state"] for attempt in disturbed.record()["attempts"]] == ["killed", "paused", "finished"]
+    assert [attempt["number"] for attempt in disturbed.record()["attempts"]] == [1, 2, 3]
     assert not disturbed.state.checkpoints.exists()
 
 
@@ -79,3 +84,39 @@ def test_a_run_with_an_outcome_is_published_again_without_training(tmp_path, lab
     assert started.finish().returncode == 0
     assert [(path.name, path.read_bytes()) for path in sorted(started.published.iterdir())] == first
     assert len(started.record()["attempts"]) == 1
+
+
+@pytest.mark.parametrize("after_sec", [0.0, 0.4, 1.5])
+def test_a_run_that_is_stopped_while_it_starts_is_paused_and_not_failed(tmp_path, lab, after_sec):
+    started = Started(tmp_path, lab, small_run())
+    process = subprocess.Popen(started.command(), start_new_session=True)
+    wait_for(started.state.attempt, process)
+    time.sleep(after_sec)
+    os.killpg(process.pid, signal.SIGINT)  # as Ctrl-C in a terminal: the launcher and all ranks
+    assert process.wait(timeout=60) == 75
+    assert not started.published.exists()
+    assert started.finish().returncode == 0
+    assert [attempt["state"] for attempt in started.record()["attempts"]] == ["paused", "finished"]
+
+
+@pytest.mark.parametrize("after_sec", [0.0, 0.7])
+def test_no_rank_outlives_a_launcher_that_is_killed_while_it_starts(tmp_path, lab, after_sec):
+    started = Started(tmp_path, lab, small_run(), ranks=2)
+    process = subprocess.Popen(started.command())
+    wait_for(started.state.log(1), process)
+    time.sleep(after_sec)
+    process.kill()
+    process.wait()
+    time.sleep(0.3)
+    running = subprocess.run(["pgrep", "-f", str(started.state.path)], capture_output=True, text=True, check=False)
+    assert running.stdout == ""
+
+
+def test_the_only_checkpoint_of_a_run_that_keeps_its_weights_is_never_lost(tmp_path, lab):
+    started = Started(tmp_path, lab, small_run(), keep_weights=True)
+    assert started.finish().returncode == 0
+    kept = {path: path.read_bytes() for path in started.state.checkpoints.rglob("*") if path.is_file()}
+    started.state.outcome.unlink()  # killed between the last checkpoint and the outcome
+    assert started.finish().returncode == 0
+    assert started.record()["state"] == "finished"
+    assert {path: path.read_bytes() for path in started.state.checkpoints.rglob("*") if path.is_file()} == kept

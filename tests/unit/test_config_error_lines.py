@@ -14,6 +14,7 @@ ERRORS = [
         [3],
         "recipe.decay.milestones: is not a known key: known keys: kind, epochs, factor, power, final_fraction",
     ),
+    ("recipe.optimiser", {"name": "lars"}, "recipe.optimiser: is not a known key: did you mean optimizer?"),
     ("dataset.num_clases", 5, "dataset.num_clases: is not a known key: did you mean num_classes?"),
     ("dataset.Root", "x", "dataset.Root: is not a known key: did you mean root?"),
     ("placement.ranks", 5, "placement.ranks: is not a known key: did you mean max_ranks?"),
@@ -31,7 +32,18 @@ ERRORS = [
     ("study", MISSING, "study: is missing"),
     ("experiments", [], "experiments: is [], must be of at least 1 item"),
     # wrong types
-    ("recipe.epochs", 10.0, "recipe.epochs: is 10.0, must be a valid integer"),
+    ("recipe.epochs", 10.0, "recipe.epochs: is 10.0, must be a valid integer; write 10"),
+    ("recipe.epochs", 10.5, "recipe.epochs: is 10.5, must be a valid integer"),
+    ("recipe.epochs", 0.0, "recipe.epochs: is 0.0, must be a valid integer"),
+    ("recipe.epochs", float("inf"), "recipe.epochs: is inf, must be a valid integer"),
+    (
+        FIRST + "grid.mini_batch_size",
+        ["1e3"],
+        "experiments.first.grid.mini_batch_size: is '1e3', must be a valid integer; YAML takes it for text: write 1000",
+    ),
+    ("seeds", "1.0e1", "seeds: is '1.0e1', must be a valid integer or a valid list; YAML takes it for text: write 10"),
+    ("recipe.epochs", "1e-3", "recipe.epochs: is '1e-3', must be a valid integer"),
+    ("recipe.epochs", "1e999999999", "recipe.epochs: is '1e999999999', must be a valid integer"),
     ("recipe.epochs", "10", "recipe.epochs: is '10', must be a valid integer"),
     ("recipe.nesterov", True, "recipe.nesterov: is not a known key: did you mean optimizer.nesterov?"),
     ("recipe.tf32", "yes", "recipe.tf32: is 'yes', must be a valid boolean"),
@@ -83,15 +95,19 @@ ERRORS = [
     (
         FIRST + "name",
         "First one",
-        "experiments.First one.name: is 'First one', must be text that matches ^[a-z][a-z0-9_-]*$",
+        "experiments.First one.name: is 'First one', must be lower-case letters, digits, - and _, a letter first",
     ),
+    ("study", "my study", "study: is 'my study', must be lower-case letters, digits, - and _, a letter first"),
     (
         "recipe.model",
         "resnet51",
         "recipe.model: is 'resnet51', must be 'resnet8', 'resnet18', 'resnet34', 'resnet50', "
-        "'resnet101' or 'resnet152' or text that matches ^[A-Za-z_][A-Za-z0-9_.]*:[A-Za-z_][A-Za-z0-9_.]*$; "
-        "did you mean resnet50?",
+        "'resnet101' or 'resnet152' or package.module:function; did you mean resnet50?",
     ),
+    ("target", 7530, "target: is 7530, must be less than or equal to 100"),
+    (FIRST + "zoom", {"top1": [70, 700]}, "experiments.first.zoom.top1[1]: is 700, must be less than or equal to 100"),
+    (FIRST + "zoom", {"epochs": [90, 60]}, "experiments.first.zoom.epochs: [90, 60] must be from low to high"),
+    (FIRST + "zoom", {"top1": [70.5, 70.5]}, "experiments.first.zoom.top1: [70.5, 70.5] must be from low to high"),
     # impossible values
     (
         "recipe.mini_batch_size",

@@ -81,3 +81,19 @@ def test_no_index_is_written_of_a_tree_that_is_not_as_declared(digits, tmp_path,
             root=digits, declared=declared() | change, check="none", index=tmp_path / "index.tsv"
         )
     assert not (tmp_path / "index.tsv").exists()
+
+
+def test_digits_are_never_mixed_with_images_of_ones_own(tmp_path):
+    own = tmp_path / "own/train/0/mine.png"
+    own.parent.mkdir(parents=True)
+    own.touch()
+    with pytest.raises(OSError, match="not empty"):
+        script("write_digits").publish_digits(tmp_path / "own")
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["mine.png"]
+
+
+def test_digits_are_published_whole(tmp_path):
+    (tmp_path / "digits").mkdir()
+    script("write_digits").publish_digits(tmp_path / "digits")
+    assert {path.name for path in (tmp_path / "digits").iterdir()} == {"train", "val", ".complete"}
+    assert [path.name for path in tmp_path.iterdir()] == ["digits"]

@@ -8,14 +8,19 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(workflow.basedir) / "workflow/scripts"))
 
+from warmscale.config_files import read_config
 from warmscale.study import StudyError, load_study
 from warmscale.records import StateFolder, count_failures
 
+# given on the command line, or the Snakefile's own
+CONFIG_FILES = workflow.overwrite_configfiles or workflow.configfiles
+
 try:
+    for path in CONFIG_FILES:
+        read_config(Path(path))  # Snakemake has read it already, and kept silent about keys that stand twice
     STUDY = load_study(config)
 except StudyError as error:
-    sources = workflow.overwrite_configfiles or ["config/config.yaml"]
-    sys.exit("\n".join(f"{Path(sources[-1]).name}: {line}" for line in error.lines))
+    sys.exit("\n".join(f"{CONFIG_FILES[-1]}: {line}" for line in error.lines))
 
 RUNS = STUDY.runs
 RESULTS = f"results/{STUDY.name}"

@@ -16,8 +16,9 @@ rule digits:
     localrule: True
     resources:
         program=program("write_digits"),
+        place=shlex.join(["--root", DIGITS_ROOT]),
     shell:
-        "{resources.program} --done {output.done:q} 2> {log:q}"
+        "{resources.program} {resources.place} 2> {log:q}"
 
 
 rule index:

@@ -5,7 +5,11 @@ from warmscale.analysis.catalogue import TABLES
 # in the order of the file, not sorted: the first factor of a grid is the one that figures show it by
 STUDY_AS_WRITTEN = json.dumps(config)
 # imported modules are unknown to Snakemake: without them here, a change of the analysis would change nothing
-ANALYSIS_CODE = sorted(str(path) for path in Path(WORKFLOW).glob("scripts/warmscale/analysis/*.py"))
+ANALYSIS_CODE = sorted(
+    str(path)
+    for pattern in ("analysis/*.py", "study/*.py", "records.py")
+    for path in Path(WORKFLOW).glob(f"scripts/warmscale/{pattern}")
+)
 
 
 rule tables:

@@ -15,6 +15,8 @@ def failed_runs(records: list[Path]) -> list[str]:
 
 
 if __name__ == "__main__":
-    lines = failed_runs([Path(record) for record in snakemake.input.runs])
-    if lines:
-        sys.exit("\n".join([*lines, f"{len(lines)} runs failed; the same command tries them again"]))
+    if lines := failed_runs([Path(record) for record in snakemake.input.runs]):
+        runs = "1 run" if len(lines) == 1 else f"{len(lines)} runs"
+        text = "\n".join([*lines, f"{runs} failed; the same command tries again"])
+        Path(snakemake.log[0]).write_text(text + "\n")  # Snakemake shows the log of a failed job near its last lines
+        sys.exit(text)

@@ -1,6 +1,9 @@
 """Write scikit-learn's real scans of handwritten digits as an ImageFolder tree of PNGs."""
 
 import argparse
+import os
+import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -25,9 +28,23 @@ def write_digits(root: Path) -> None:
         grey.resize((PIXELS, PIXELS), Image.Resampling.BILINEAR).convert("RGB").save(folder / f"{number:04d}.png")
 
 
+def publish_digits(root: Path) -> None:
+    """Put the whole tree, with `.complete`, where nothing is yet; raises OSError where root has something in it."""
+    root = root.resolve()
+    unfinished = root.with_name(f".{root.name}.{os.getpid()}")
+    try:
+        write_digits(unfinished)
+        (unfinished / ".complete").touch()
+        unfinished.rename(root)  # over an empty folder only
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--done", required=True, type=Path, help="file in the tree's folder, written last")
-    done = parser.parse_args().done
-    write_digits(done.parent)
-    done.touch()
+    parser.add_argument("--root", required=True, type=Path, help="folder of the tree; must be empty or not there")
+    given = parser.parse_args().root
+    try:
+        publish_digits(given)
+    except OSError as error:
+        sys.exit(f"dataset.root: {given}: {error.strerror}; a data set of your own needs a name other than digits")

@@ -29,6 +29,9 @@ def main(words: list[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="warmscale", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    check = commands.add_parser("check", help="say what is wrong with a config file, or what it would train")
+    check.add_argument("configs", nargs="+", type=Path, metavar="CONFIG", help="config files, a study each")
+    check.set_defaults(command=_check)
     forget = commands.add_parser("forget", help="delete what runs have trained, so that they are trained anew")
     forget.add_argument("runs", nargs="+", metavar="RUN", help="run ids")
     forget.add_argument("--results", type=Path, default=Path("results"), help="folder of all studies")
@@ -39,6 +42,23 @@ def _parser() -> argparse.ArgumentParser:
     schema.add_argument("--write", action="store_true", help="renew both")
     schema.set_defaults(command=_schema)
     return parser
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    from .config_files import read_config
+    from .study import StudyError, load_study
+
+    wrong = 0
+    for path in arguments.configs:
+        try:
+            study = load_study(read_config(path))
+        except StudyError as error:
+            wrong += 1
+            print("\n".join(f"{path}: {line}" for line in error.lines), file=sys.stderr)
+        else:
+            names = [experiment.name for experiment in study.config.experiments]
+            print(f"{path}: study {study.name}, {len(study.runs)} runs for the experiments {', '.join(names)}")
+    return 1 if wrong else 0
 
 
 def _forget(arguments: argparse.Namespace) -> int:

@@ -91,6 +91,11 @@ class StateFolder:
         return self.path / "attempts.jsonl"
 
     @property
+    def attempt(self) -> Path:
+        """The attempt that goes on, or whose launcher was killed."""
+        return self.path / "attempt.json"
+
+    @property
     def outcome(self) -> Path:
         """The result, once there is one."""
         return self.path / "outcome.json"

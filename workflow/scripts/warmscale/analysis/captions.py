@@ -16,7 +16,7 @@ STUDY_WIDE = {
     "lie on each other, the wider one is below.",
     "realised-rates": "Learning rate in the optimizer's parameter groups at the audited steps, over base_lr · k, where "
     "k is scale_factor: mean and range over the runs of a cell. A cell whose rate is scaled linearly peaks at 1, one "
-    "that is not scaled at 1 / k. Dotted: the closed form of the schedule.",
+    "that is not scaled at 1 / k. Black: the closed form of the schedule.",
 }
 
 

@@ -11,7 +11,7 @@ TABLES = ("runs", "epochs", "points", "steps")
 
 STUDY_WIDE = {
     "learning-rates": "Learning-rate schedules",
-    "realised-rates": "Realised learning rates, relative to base_lr * scale_factor",
+    "realised-rates": "Realised learning rate over base_lr · scale_factor",
 }
 """{kind: title} of the figures that show all experiments."""
 

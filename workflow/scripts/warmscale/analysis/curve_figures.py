@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
+from matplotlib.transforms import Bbox
 
 from . import canvas, style
 from .statistics import cells
@@ -84,8 +85,9 @@ def _set_windows(axes: Sequence[Axes], last_epoch: float, highest: float, zoom: 
     epochs, percent = zoom[0] or full.get_xlim(), zoom[1] or full.get_ylim()
     canvas.epochs_axis(axes[1], *epochs)
     axes[1].set_ylim(percent)
-    corner, size = (epochs[0], percent[0]), (epochs[1] - epochs[0], percent[1] - percent[0])
-    full.add_patch(Rectangle(corner, *size, fill=False, edgecolor=style.MID, linewidth=0.7, zorder=4))
+    frame = Bbox.intersection(full.viewLim, Bbox([*zip(epochs, percent, strict=True)]))
+    if frame is not None:
+        full.add_patch(Rectangle(frame.p0, frame.width, frame.height, clip_on=False, **style.ZOOM_FRAME))
     axes[1].spines[:].set(visible=True, color=style.MID)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
 from pathlib import Path
 
 import pandas as pd
@@ -10,7 +11,7 @@ from matplotlib.figure import Figure
 from ..study import Study
 from ..study.config import Zoom
 from . import canvas, frames, rate_frames, style
-from .catalogue import FigureEntry, factors_of, figures_of
+from .catalogue import FORMATS, FigureEntry, factors_of, figures_of
 from .curve_figures import Window, curves
 from .final_figures import final
 from .levels import level_points
@@ -22,11 +23,20 @@ from .tables import Tables
 def draw_all(study: Study, tables: Tables, folder: Path) -> None:
     """Draw every figure of a study, each with the table it was drawn from beside it."""
     folder.mkdir(parents=True, exist_ok=True)
-    for entry in figures_of(study):
+    entries = figures_of(study)
+    _delete_others(folder, {entry.name for entry in entries})
+    for entry in entries:
         frame = figure_frame(entry, study, tables)
         frame.to_csv(folder / f"{entry.name}.csv", index=False, lineterminator="\n")
         with style.applied():
             canvas.save(draw(entry, study, tables.points, frame), folder / entry.name)
+
+
+def _delete_others(folder: Path, names: Set[str]) -> None:
+    """Delete figures of experiments that the study had before: beside the others they would pass for current."""
+    for path in folder.iterdir():
+        if path.suffix.removeprefix(".") in (*FORMATS, "csv") and path.stem not in names:
+            path.unlink()
 
 
 def figure_frame(entry: FigureEntry, study: Study, tables: Tables) -> pd.DataFrame:
@@ -49,7 +59,7 @@ def draw(entry: FigureEntry, study: Study, points: pd.DataFrame, frame: pd.DataF
     names = {name: level_points(points, name, factors_of(study, name))[1] for name in experiments}
     if entry.experiment is None:
         paint = {"learning-rates": learning_rates, "realised-rates": realised_rates}[entry.kind]
-        return paint(frame, names=names, note=config.note)
+        return paint(frame, names=names, title=entry.title, note=config.note)
     common = {"names": names[entry.experiment], "metric": config.metric.name, "title": entry.title}
     common |= {"target": config.target, "note": config.note}
     if entry.kind == "final":

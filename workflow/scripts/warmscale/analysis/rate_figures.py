@@ -20,32 +20,32 @@ NO_DEVIATION = 1e-12
 """Relative; rounding of the last bits is none."""
 
 
-def learning_rates(frame: pd.DataFrame, *, names: Mapping[str, Sequence[str]], note: str = "") -> Figure:
+def learning_rates(frame: pd.DataFrame, *, names: Mapping[str, Sequence[str]], title: str, note: str = "") -> Figure:
     """The schedule of every cell in closed form.
 
-    frame: as `frames.schedules_frame` makes it; names: {experiment: factors that tell its cells apart}.
+    frame: as `rate_frames.schedules_frame` makes it; names: {experiment: factors that tell its cells apart}.
     """
-    figure = _sheet(len(names), "Learning-rate schedules", note)
+    figure = _sheet(len(names), title, note)
     for axis, experiment in _panels(figure, names):
         own = frame[frame["experiment"] == experiment]
-        keys = _draw_lines(axis, own, "learning_rate", names[experiment])
+        keys = _draw_lines(axis, own, "learning_rate", names[experiment], to_the_end=True)
         canvas.legend(axis, keys, style.factors_label(names[experiment], width=18))
         axis.set_ylabel("learning rate")
     return figure
 
 
-def realised_rates(frame: pd.DataFrame, *, names: Mapping[str, Sequence[str]], note: str = "") -> Figure:
+def realised_rates(frame: pd.DataFrame, *, names: Mapping[str, Sequence[str]], title: str, note: str = "") -> Figure:
     """What the optimizer used at the audited steps, over base_lr * scale_factor: an unscaled arm stands at 1 / k.
 
-    frame: as `frames.realised_frame` makes it; names: {experiment: factors that tell its cells apart}.
+    frame: as `rate_frames.realised_frame` makes it; names: {experiment: factors that tell its cells apart}.
     """
-    figure = _sheet(len(names), "Realised learning rate over base_lr · scale_factor", note)
+    figure = _sheet(len(names), title, note)
     for axis, experiment in _panels(figure, names):
         own = frame[frame["experiment"] == experiment]
         if own.empty:
             canvas.say(axis, "No audited step yet")
             continue
-        keys = _draw_lines(axis, own, "realised", names[experiment])
+        keys = _draw_lines(axis, own, "realised", names[experiment], to_the_end=False)
         for _, rows in own.groupby("level", sort=False):
             apart = rows[rows["realised_max"] > rows["realised_min"]]
             axis.vlines(apart["epoch"], apart["realised_min"], apart["realised_max"], **style.RANGE)
@@ -74,8 +74,11 @@ def _panels(figure: Figure, experiments: Iterable[str]) -> Iterator[tuple[Axes, 
         yield axis, title
 
 
-def _draw_lines(axis: Axes, own: pd.DataFrame, value: str, names: Sequence[str]) -> list[Line2D]:
-    """A line a cell, the first ones wider: a line on top of another hides none. Returns legend entries."""
+def _draw_lines(axis: Axes, own: pd.DataFrame, value: str, names: Sequence[str], *, to_the_end: bool) -> list[Line2D]:
+    """A line a cell, the first ones wider: a line on top of another hides none. Returns legend entries.
+
+    to_the_end: the rate of the last step holds until training ends.
+    """
     looks = style.looks(own, names)
     widths = np.linspace(3.0, 1.0, len(looks)) if len(looks) > 1 else [1.5]
     keys = []
@@ -84,6 +87,8 @@ def _draw_lines(axis: Axes, own: pd.DataFrame, value: str, names: Sequence[str])
         line = {"color": look.color, "linestyle": look.linestyle, "linewidth": width, "drawstyle": "steps-post"}
         if len(rows) <= FEW_STEPS:
             line = {"color": look.color, "marker": look.marker, **style.SEED_POINT}
+        elif to_the_end:
+            rows = pd.concat([rows, rows.tail(1).assign(epoch=lambda end: end["total_epochs"])])
         axis.plot(rows["epoch"], rows[value], clip_on=False, **line)
         keys.append(Line2D([], [], label=style.plain(level), **line))
     axis.set_yscale("log", nonpositive="mask")

@@ -31,13 +31,13 @@ def schedules_frame(study: Study, points: pd.DataFrame) -> pd.DataFrame:
 
 
 def _rates(schedule: Schedule, total_epochs: int) -> pd.DataFrame:
-    """Rates at the corners of a schedule and at steps between them; the last one again at the end of training."""
+    """Rates at the corners of a schedule and at steps between them."""
     total = schedule.total_steps
     corners = {step for start in schedule.starts for step in (start - 1, start) if step >= 0}
     between = np.linspace(0, total - 1, min(total, MAX_POINTS)).round().astype(int)
     steps = sorted(corners.union(between.tolist()))
     rates = [schedule.learning_rate(step) for step in steps]
-    frame = pd.DataFrame({"step": [*steps, total], "learning_rate": [*rates, rates[-1]]})
+    frame = pd.DataFrame({"step": steps, "learning_rate": rates})
     return frame.assign(epoch=frame["step"] * total_epochs / total, total_epochs=total_epochs)
 
 

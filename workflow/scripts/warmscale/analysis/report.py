@@ -27,6 +27,8 @@ from .tables import Tables
 RUN_COLUMNS = {
     "run_id": "run",
     "state": "state",
+    "top1": "top-1 (%)",
+    "top5": "top-5 (%)",
     "mini_batch_size": "mini-batch size",
     "workers": "workers",
     "lr_scaling.rule": "scaling",
@@ -34,8 +36,6 @@ RUN_COLUMNS = {
     "warmup_epochs": "warmup epochs",
     "seed": "seed",
     "epochs_done": "epochs done",
-    "top1": "top-1 (%)",
-    "top5": "top-5 (%)",
     "images_per_sec": "images/s",
     "attempts": "attempts",
     "node_hours": "node-hours",

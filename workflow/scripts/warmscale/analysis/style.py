@@ -60,6 +60,7 @@ MEAN_POINT = {"marker": "_", "markersize": 9, "markeredgewidth": 2.2}
 INTERVAL_LINE = {"linewidth": 1.3, "linestyle": "-"}
 RANGE = {"color": DARK, "linewidth": 0.8}
 BAND = {"alpha": 0.16, "linewidth": 0}
+ZOOM_FRAME = {"fill": False, "edgecolor": MID, "linewidth": 0.7, "zorder": 4}
 EXPECTED_LINE = {"color": "black", "linewidth": 0.7, "linestyle": (0, (1, 2)), "drawstyle": "steps-post"}
 EXPECTED_POINT = {"color": "black", "marker": ".", "markersize": 2.5, "linestyle": "none", "zorder": 4}
 BLACK_EDGE = {"markeredgecolor": "black", "markeredgewidth": 0.7}

@@ -6,11 +6,12 @@ import hashlib
 import json
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from .recipe import Count, Fraction, NonNegative, Positive, Seed, Strict
+from .recipe import Count, Fraction, NonNegative, Percent, Positive, Seed, Strict
 
-Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$", max_length=60)]
+NAME_PATTERN = r"^[a-z][a-z0-9_-]*$"
+Name = Annotated[str, Field(pattern=NAME_PATTERN, max_length=60)]
 """A name that is also a file name and a Snakemake wildcard."""
 
 Seeds = Annotated[int, Field(gt=0, le=1000)] | Annotated[list[Seed], Field(min_length=1, max_length=1000)]
@@ -89,8 +90,15 @@ class Zoom(Strict):
 
     epochs: tuple[NonNegative, NonNegative] | None = Field(default=None, strict=False)
     """First and last epoch; null: all."""
-    top1: tuple[NonNegative, NonNegative] | None = Field(default=None, strict=False)
+    top1: tuple[Percent, Percent] | None = Field(default=None, strict=False)
     """Percent."""
+
+    @field_validator("epochs", "top1")
+    @classmethod
+    def _from_low_to_high(cls, window: tuple[float, float] | None) -> tuple[float, float] | None:
+        if window and window[0] >= window[1]:
+            raise ValueError(f"[{window[0]:g}, {window[1]:g}] must be from low to high")
+        return window
 
 
 class ExtraPoint(Strict):
@@ -163,7 +171,7 @@ class StudyConfig(Strict):
     """A number of seeds, 1 to n, or the seeds themselves; an experiment or an extra point may have its own."""
     metric: Metric = Metric()
     """The number of a run that figures and tables compare."""
-    target: NonNegative | None = None
+    target: Percent | None = None
     """Drawn as a line in figures, in percent."""
     experiments: Annotated[list[Experiment], Field(min_length=1)]
     """The grids. Points that experiments share are trained once."""

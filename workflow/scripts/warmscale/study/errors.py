@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import difflib
+import math
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from .config import NAME_PATTERN
+from .recipe import OWN_MODEL_PATTERN
+
 KEY_ERRORS = {"extra_forbidden", "invalid_key"}
 UNION_MEMBERS = {"WarmupRule", "int", "float", "str", "bool", "[key]"}
 """How pydantic names the members of a union in a location, beside those that begin with their kind."""
+PATTERNS = {
+    NAME_PATTERN: "lower-case letters, digits, - and _, a letter first",
+    OWN_MODEL_PATTERN: "package.module:function",
+}
+"""What a pattern means."""
 SHOWN_CHARACTERS = 80
+EXACT = 2**53
+"""Whole numbers below are exact as floats."""
 
 
 class StudyError(Exception):
@@ -42,19 +53,30 @@ def shown(value: object) -> str:
 
 def suggestion(key: str, known: Sequence[str]) -> str:
     """Name the known key closest to an unknown one, or all of them where none is close."""
-    close = difflib.get_close_matches(key, known, n=1, cutoff=0.6)
-    return f"did you mean {close[0]}?" if close else f"known keys: {', '.join(known)}"
+    close = closest(key, known)
+    return f"did you mean {close}?" if close else f"known keys: {', '.join(known)}"
+
+
+def closest(key: str, known: Sequence[str]) -> str | None:
+    """The known key that was probably meant."""
+    return next(iter(difflib.get_close_matches(key, known, n=1, cutoff=0.6)), None)
 
 
 def explain(error: ValidationError, model: type[BaseModel], but: Collection[str] = ()) -> list[tuple[tuple, str]]:
-    """Turn pydantic's findings, `but` some types, into (location, message) pairs; a message has value and allowed."""
+    """Turn pydantic's findings, `but` some types, into (location, message) pairs; a message has value and allowed.
+
+    A key is not called missing beside a misspelling of it.
+    """
     by_location: dict[tuple, list[dict]] = {}
     for item in error.errors(include_url=False):
         if item["type"] not in but:
             by_location.setdefault(_field_location(item), []).append(item)
     # findings about a value and inside it: the value is a union's, the deeper finding about the member that was meant
-    outer = {place[:length] for place in by_location for length in range(len(place))}
-    return [(place, _message(items, place, model)) for place, items in by_location.items() if place not in outer]
+    hidden = {place[:length] for place in by_location for length in range(len(place))}
+    unknown = [place for place, items in by_location.items() if items[0]["type"] in KEY_ERRORS]
+    meant = {(*place[:-1], closest(place[-1], _known_keys(model, place[:-1]))) for place in unknown}
+    hidden |= {place for place, items in by_location.items() if items[0]["type"] == "missing" and place in meant}
+    return [(place, _message(items, place, model)) for place, items in by_location.items() if place not in hidden]
 
 
 def _field_location(item: Mapping[str, Any]) -> tuple:
@@ -80,7 +102,7 @@ def _message(items: Sequence[Mapping[str, Any]], location: tuple, model: type[Ba
     if first["type"] == "value_error":
         return first["msg"].removeprefix("Value error, ")
     allowed = " or ".join(dict.fromkeys(_allowed(item) for item in items))
-    return f"is {shown(first['input'])}, must be {allowed}{_yaml_hint(first['input'])}{_near_choice(items)}"
+    return f"is {shown(first['input'])}, must be {allowed}{_number_hint(items)}{_near_choice(items)}"
 
 
 def _allowed(item: Mapping[str, Any]) -> str:
@@ -88,7 +110,7 @@ def _allowed(item: Mapping[str, Any]) -> str:
     if item["type"] in {"model_type", "model_attributes_type", "dict_type"}:
         return "a mapping"
     if item["type"] == "string_pattern_mismatch":
-        return f"text that matches {item['ctx']['pattern']}"
+        return PATTERNS[item["ctx"]["pattern"]]
     if item["type"] in {"too_short", "too_long", "string_too_long"}:
         return re.sub(r".* should have (at \w+ \d+ \w+).*", r"of \1", item["msg"])
     return re.sub("^Input should (be )?", "", item["msg"])
@@ -101,11 +123,18 @@ def _near_choice(items: Sequence[Mapping[str, Any]]) -> str:
     return f"; did you mean {close[0]}?" if close else ""
 
 
-def _yaml_hint(value: Any) -> str:
-    """YAML reads 5e-5 and 5.0e5 as text: a number in scientific notation needs a dot, and a sign in its exponent."""
-    if isinstance(value, str) and (number := re.fullmatch(r"([+-]?\d+)\.?(\d*)[eE]([+-]?)(\d+)", value)):
+def _number_hint(items: Sequence[Mapping[str, Any]]) -> str:
+    """How to write what was meant: YAML takes 5e-5 and 5.0e5 for text, they need a dot, and a sign in the exponent."""
+    value = items[0]["input"]
+    number = re.fullmatch(r"([+-]?\d+)\.?(\d*)[eE]([+-]?)(\d+)", value) if isinstance(value, str) else None
+    text = "; YAML takes it for text: write" if number else "; write"
+    types = {item["type"] for item in items}
+    if "int_type" in types and "float_type" not in types:
+        whole = float(value) if number or isinstance(value, float) else math.nan
+        return f"{text} {whole:.0f}" if whole.is_integer() and 0 < whole < EXACT else ""
+    if number:
         whole, fraction, sign, exponent = number.groups()
-        return f"; YAML takes it for text: write {whole}.{fraction or 0}e{sign or '+'}{exponent}"
+        return f"{text} {whole}.{fraction or 0}e{sign or '+'}{exponent}"
     return ""
 
 

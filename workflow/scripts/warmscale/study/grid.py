@@ -10,10 +10,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from .config import Dataset, Experiment, Seeds
-from .errors import explain, join_path, shown, suggestion
-from .recipe import Count, Recipe, Strict, leaves
-from .run import check_point
+from .config import Experiment, Seeds
+from .errors import join_path, shown, suggestion
+from .recipe import Count, Strict, leaves
 
 LEAVES = tuple(leaves())
 SECTIONS = tuple(dict.fromkeys(leaf.split(".")[0] for leaf in LEAVES if "." in leaf))
@@ -130,35 +129,6 @@ def repeated_seeds(seeds: Seeds | None, path: str) -> Iterator[str]:
     """Seeds that stand twice."""
     listed = seed_list(seeds or [])
     yield from (f"{path}: {seed} stands twice" for seed in sorted(set(listed)) if listed.count(seed) > 1)
-
-
-def leaf_errors(values: Values) -> list[str]:
-    """What is wrong with values by themselves, as long as others may join them."""
-    try:
-        Recipe.model_validate(values.nested())
-    except ValidationError as error:
-        findings = explain(error, Recipe, but=("missing", "value_error"))
-        return [_line(values, location, message) for location, message in findings]
-    return []
-
-
-def validated(values: Values, dataset: Dataset | None) -> tuple[Recipe | None, list[str]]:
-    """The recipe of a point, or None with a line for everything wrong with it."""
-    try:
-        recipe = Recipe.model_validate(values.nested())
-    except ValidationError as error:
-        return None, [_line(values, location, message) for location, message in explain(error, Recipe)]
-    findings = check_point(recipe, dataset) if dataset else []
-    lines = [f"{values.path(tuple(leaf.split('.')))}: {message}" for leaf, message in findings]
-    return (None if lines else recipe), lines
-
-
-def _line(values: Values, location: tuple, message: str) -> str:
-    if "is not a known key" in message and len(location) == 1:
-        message = f"is not a known key: {suggestion(str(location[0]), [*LEAVES, 'workers_as'])}"
-    if location == ("workers",) and values.source.get("workers", "").endswith("workers_as"):
-        message = f"is {shown(values.of['workers'])}, must be a mapping of nodes and per_node, whole numbers above 0"
-    return f"{values.path(location)}: {message}"
 
 
 def _flat(section: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:

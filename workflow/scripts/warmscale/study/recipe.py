@@ -10,13 +10,15 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
+Percent = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)]
 Exponent = Annotated[float, Field(ge=-10, le=10)]
 Count = Annotated[int, Field(gt=0, le=10**12)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 
 BuiltInModel = Literal["resnet8", "resnet18", "resnet34", "resnet50", "resnet101", "resnet152"]
 BUILT_IN_MODELS = get_args(BuiltInModel)
-OwnModel = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_.]*:[A-Za-z_][A-Za-z0-9_.]*$")]
+OWN_MODEL_PATTERN = r"^[A-Za-z_][A-Za-z0-9_.]*:[A-Za-z_][A-Za-z0-9_.]*$"
+OwnModel = Annotated[str, Field(pattern=OWN_MODEL_PATTERN)]
 
 
 class Strict(BaseModel):

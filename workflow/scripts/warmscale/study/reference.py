@@ -9,9 +9,11 @@ from .schema import config_schema
 
 INTRODUCTION = """# Keys of a config file
 
-Made from the models that validate a config (`warmscale schema --write`). Keys without a default are required.
+Made from the models that validate a config (`warmscale schema --write`). `warmscale check FILE` says what is wrong
+with one.
 Values under `recipe` hold for all experiments; an experiment changes them with its own `recipe`, its `grid` (any key of
-the recipe, nested ones dotted: `lr_scaling.rule`) and its `extra` points, in this order.
+the recipe, nested ones dotted: `lr_scaling.rule`) and its `extra` points, in this order. A key of the recipe without a
+default may come from any of them.
 `workers_as: {nodes: 40, per_node: 6}` is shorthand for `workers: 240` and says nothing about where they run.
 In YAML, write `5.0e-5`: without the dot it is text.
 """
@@ -42,18 +44,18 @@ def reference_text() -> str:
 def _section(title: str, model: dict[str, Any]) -> str:
     """A heading, what the model says of itself, and a table of its keys."""
     keys = [name for name in model["properties"] if "." not in name and name != "workers_as"]
-    rows = [
-        ("key", "value", "default", "meaning"),
-        ("---",) * 4,
-        *(_row(key, model["properties"][key]) for key in keys),
-    ]
+    rows = [("key", "value", "default", "meaning"), ("---",) * 4]
+    rows += [_row(key, model["properties"][key], key in model.get("required", ())) for key in keys]
     table = "".join(f"| {' | '.join(row)} |\n" for row in rows)
     said = "" if title == "A study" else _one_line(model.get("description", ""))
     return f"## {title}\n\n{said}\n\n{table}" if said else f"## {title}\n\n{table}"
 
 
-def _row(name: str, field: dict[str, Any]) -> tuple[str, ...]:
-    default = f"`{json.dumps(field['default'])}`" if "default" in field and "$ref" not in field else ""
+def _row(name: str, field: dict[str, Any], required: bool) -> tuple[str, ...]:
+    default = "required" if required else "none"
+    if "default" in field:
+        is_section = isinstance(field["default"], dict) and field["default"]
+        default = "as below" if is_section else f"`{json.dumps(field['default'])}`"
     return f"`{name}`", _kind(field), default, _one_line(field.get("description", ""))
 
 

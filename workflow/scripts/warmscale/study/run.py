@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from .config import Dataset
 from .rates import epoch_clock, peak_lr, resolve_schedule, scale_factor, total_epochs, warmup_epochs, warmup_steps
-from .recipe import Recipe, leaf_values
+from .recipe import Recipe, WarmupRule, leaf_values
 from .schedule import Schedule
 
 TRAINING_VERSION = 1
@@ -19,6 +19,12 @@ TRAINING_VERSION = 1
 
 MOST_STEPS = 10**9
 """Steps of a training; more are a slip of the pen."""
+
+SCALING = (
+    *("lr_scaling.rule", "lr_scaling.of", "lr_scaling.exponent"),
+    *("mini_batch_size", "reference_batch_size", "workers", "reference_workers"),
+)
+"""Leaves that the scale factor, and so the peak rate, rests on."""
 
 RESOLVED = {
     "epochs",
@@ -78,41 +84,50 @@ def canonical_json(content: Mapping[str, Any]) -> str:
     return json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
-def check_point(recipe: Recipe, dataset: Dataset) -> list[tuple[str, str]]:
-    """What is impossible about a recipe on a data set, as (leaf, message) pairs; messages name values."""
-    return list(_impossible(recipe, dataset))
+def check_point(
+    recipe: Recipe, num_train_images: int | None, num_seeds: int = 1, doubtful: Collection[str] = ()
+) -> list[tuple[str, str]]:
+    """What is impossible about a recipe, as (leaf, message) pairs; messages name values.
+
+    Findings that need the number of training images are left out where it is None, as are those that rest on a
+    doubtful leaf.
+    """
+    found = _impossible(recipe, num_train_images, num_seeds)
+    return [(leaves[0], message) for leaves, message in found if set(leaves).isdisjoint(doubtful)]
 
 
-def _impossible(recipe: Recipe, dataset: Dataset) -> Iterator[tuple[str, str]]:
-    size, workers, images = recipe.mini_batch_size, recipe.workers, dataset.num_train_images
+def _impossible(recipe: Recipe, images: int | None, num_seeds: int) -> Iterator[tuple[tuple[str, ...], str]]:
+    """((leaf that is reported, further leaves that the finding rests on), message) pairs."""
+    size, workers = recipe.mini_batch_size, recipe.workers
     if size % workers:
         below, above = size - size % workers, size - size % workers + workers
         nearest = above if below == 0 or above - size < size - below else below
-        yield "mini_batch_size", f"{size} is not divisible by {workers} workers; the nearest that is: {nearest}"
+        message = f"{size} is not divisible by {workers} workers; the nearest that is: {nearest}"
+        yield ("mini_batch_size", "workers"), message
     elif (size // workers) % (recipe.batchnorm_batch_size or 1):
-        yield (
-            "batchnorm_batch_size",
-            f"{recipe.batchnorm_batch_size} does not divide the {size // workers} images of a worker",
-        )
-    if size > images:
-        yield "mini_batch_size", f"{size} is larger than the training set of {images} images"
-    if warmup_epochs(recipe) > recipe.epochs:
-        yield (
-            "warmup_epochs",
-            f"{warmup_epochs(recipe):g} epochs of warmup are longer than training, {recipe.epochs} epochs",
-        )
+        message = f"{recipe.batchnorm_batch_size} does not divide the {size // workers} images of a worker"
+        yield ("batchnorm_batch_size", "mini_batch_size", "workers"), message
+    if images is not None and size > images:
+        yield ("mini_batch_size",), f"{size} is larger than the training set of {images} images"
+    if (warmup := warmup_epochs(recipe)) > recipe.epochs:
+        rule = ("mini_batch_size",) if isinstance(recipe.warmup_epochs, WarmupRule) else ()
+        message = f"{warmup:g} epochs of warmup are longer than training, {recipe.epochs} epochs"
+        yield ("warmup_epochs", "epochs", *rule), message
     if recipe.decay.kind == "step" and recipe.decay.epochs and recipe.decay.epochs[-1] >= recipe.epochs:
-        yield (
-            "decay.epochs",
-            f"{recipe.decay.epochs[-1]:g} is not before the end of training, {recipe.epochs} epochs",
-        )
+        message = f"{recipe.decay.epochs[-1]:g} is not before the end of training, {recipe.epochs} epochs"
+        yield ("decay.epochs", "decay.kind", "epochs"), message
     if not 0 < peak_lr(recipe) < math.inf:
         scaled = f"{recipe.base_lr:g}, scaled by {scale_factor(recipe):g} with rule {recipe.lr_scaling.rule}"
-        yield "base_lr", f"{scaled}, is {peak_lr(recipe):g}, which is no learning rate"
-    if (steps := epoch_clock(recipe, images).steps_until(recipe.epochs)) > MOST_STEPS:
-        yield "epochs", f"{recipe.epochs} epochs are {steps} steps, more than {MOST_STEPS}"
+        yield ("base_lr", *SCALING), f"{scaled}, is {peak_lr(recipe):g}, which is no learning rate"
+    steps = 0 if images is None else epoch_clock(recipe, images).steps_until(recipe.epochs)
+    if steps > MOST_STEPS:
+        message = f"{recipe.epochs} epochs are {steps} steps, more than {MOST_STEPS}"
+        yield ("epochs", "mini_batch_size", "last_batch"), message
     if ":" in recipe.model and recipe.zero_init_residual:
-        yield "zero_init_residual", f"true, but {recipe.model} is a model of your own: zero its gammas there"
+        message = f"true, but {recipe.model} is a model of your own: zero its gammas there"
+        yield ("zero_init_residual", "model"), message
+    if num_seeds > 1 and None not in (recipe.data_seed, recipe.init_seed):
+        yield ("init_seed", "data_seed"), f"with data_seed fixed too, {num_seeds} seeds repeat the same run"
 
 
 def make_run(recipe: Recipe, dataset: Dataset, seed: int) -> Run:

@@ -9,21 +9,15 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from .config import Dataset, Experiment, Seeds, StudyConfig
-from .errors import StudyError, explain, join_path, shown
-from .grid import (
-    Values,
-    grid_errors,
-    grid_points,
-    leaf_errors,
-    repeated_leaves,
-    repeated_seeds,
-    seed_list,
-    too_large,
-    validated,
-)
-from .recipe import leaf_values
+from .config import Experiment, Seeds, StudyConfig
+from .errors import StudyError, closest, explain, join_path, shown
+from .grid import Values, grid_errors, grid_points, repeated_leaves, repeated_seeds, seed_list, too_large
+from .point_errors import leaf_errors, validated
+from .recipe import Count, leaf_values
 from .run import Run, make_run
+
+POINT_FIELDS = ("grid", "exclude", "extra", "recipe")
+"""Fields of an experiment that decide which points it has."""
 
 
 @dataclass(frozen=True)
@@ -81,23 +75,23 @@ def load_study(raw: Mapping[str, Any]) -> Study:
     if not isinstance(raw, Mapping):
         raise StudyError([f"the config is {shown(raw)}, must be a mapping"])
     config, lines = _parse(raw)
-    dataset, experiments, study_seeds = _usable_parts(raw, config)
+    num_train_images, experiments, study_seeds = _usable_parts(raw, config)
     lines += repeated_seeds(study_seeds, "seeds")
     lines += [line for experiment in experiments for line in grid_errors(experiment)]
     names = [experiment.name for experiment in experiments]
     lines += [f"experiments.{name}: stands twice; names must differ" for name in names if names.count(name) > 1]
-    if not isinstance(raw.get("recipe"), Mapping):
-        raise StudyError(lines)
-    base = Values({}, {}).updated(raw["recipe"], "recipe")
-    lines += [*repeated_leaves(raw["recipe"], "recipe"), *leaf_errors(base)]
+    base = None
+    if isinstance(raw.get("recipe"), Mapping):
+        base = Values({}, {}).updated(raw["recipe"], "recipe")
+        lines += [*repeated_leaves(raw["recipe"], "recipe"), *leaf_errors(base)]
     runs: dict[str, Run] = {}
     points: dict[tuple, Point] = {}
     for experiment in experiments:
         factors = _factors(experiment)
-        for recipe, seeds, errors in _expand(experiment, base, dataset, study_seeds):
+        for recipe, seeds, errors in _expand(experiment, base, num_train_images, study_seeds):
             lines += errors
-            for seed in seeds if recipe and dataset and not lines else ():
-                run = make_run(recipe, dataset, seed)
+            for seed in seeds if recipe and config and not lines else ():
+                run = make_run(recipe, config.dataset, seed)
                 runs.setdefault(run.run_id, run)
                 values = leaf_values(recipe)
                 levels = {leaf: values.get(leaf) for leaf in factors}
@@ -108,17 +102,16 @@ def load_study(raw: Mapping[str, Any]) -> Study:
     return Study(config, dict(raw), runs, tuple(points.values()))
 
 
-def _expand(experiment: Experiment, base: Values, dataset: Dataset | None, study_seeds: Seeds) -> Iterator[tuple]:
-    """(recipe or None, seeds, errors) of every point."""
-    common = base.updated(experiment.recipe, f"{join_path('experiments', experiment.name)}.recipe")
+def _expand(
+    experiment: Experiment, base: Values | None, num_train_images: int | None, study_seeds: Seeds
+) -> Iterator[tuple]:
+    """(recipe or None, seeds, errors) of every point; without a base, values are checked by themselves."""
+    common = (base or Values({}, {})).updated(experiment.recipe, f"{join_path('experiments', experiment.name)}.recipe")
     yield None, [], leaf_errors(common)
     for point, own_seeds, place in grid_points(experiment) if not too_large(experiment) else ():
         values = common.updated(point, place)
-        recipe, errors = validated(values, dataset)
         seeds = seed_list(own_seeds or experiment.seeds or study_seeds)
-        if recipe and len(seeds) > 1 and None not in (recipe.data_seed, recipe.init_seed):
-            place = values.path(("init_seed",))
-            errors = [f"{place}: with data_seed fixed too, {len(seeds)} seeds repeat the same run"]
+        recipe, errors = validated(values, num_train_images, len(seeds)) if base else (None, leaf_errors(values))
         yield recipe, seeds, errors
 
 
@@ -146,14 +139,28 @@ def _named(location: tuple, raw: Mapping[str, Any]) -> str:
     return join_path(*location)
 
 
-def _usable_parts(raw: Mapping[str, Any], config: StudyConfig | None) -> tuple[Dataset | None, list[Experiment], Seeds]:
-    """Data set, experiments and seeds that are valid by themselves, so that one error does not hide the others."""
+def _usable_parts(raw: Mapping[str, Any], config: StudyConfig | None) -> tuple[int | None, list[Experiment], Seeds]:
+    """Number of training images, experiments and seeds, as far as valid, so that one error does not hide the others."""
     if config:
-        return config.dataset, config.experiments, config.seeds
-    entries = raw.get("experiments")
-    found = [_valid(Experiment, entry) for entry in entries] if isinstance(entries, list) else []
-    experiments = [experiment for experiment in found if experiment]
-    return _valid(Dataset, raw.get("dataset")), experiments, _valid(Seeds, raw.get("seeds")) or 1
+        return config.dataset.num_train_images, config.experiments, config.seeds
+    dataset, entries = raw.get("dataset"), raw.get("experiments")
+    num_train_images = _valid(Count, dataset.get("num_train_images")) if isinstance(dataset, Mapping) else None
+    found = [_usable_experiment(*entry) for entry in enumerate(entries)] if isinstance(entries, list) else []
+    return num_train_images, [experiment for experiment in found if experiment], _valid(Seeds, raw.get("seeds")) or 1
+
+
+def _usable_experiment(index: int, entry: Any) -> Experiment | None:
+    """An experiment without those of its fields that are wrong, or None where they could change its points."""
+    if not isinstance(entry, Mapping):
+        return None
+    fields = list(Experiment.model_fields)
+    if any(closest(str(key), fields) in POINT_FIELDS for key in entry.keys() - fields):
+        return None
+    kept = {field: entry[field] for field in POINT_FIELDS if field in entry}
+    experiment = _valid(Experiment, {"name": "any", "seeds": _valid(Seeds, entry.get("seeds"))} | kept)
+    name = entry.get("name")
+    # where a name is missing, paths have the index
+    return experiment and experiment.model_copy(update={"name": name if isinstance(name, str) else index})
 
 
 def _valid(kind: Any, value: Any) -> Any:

@@ -50,10 +50,12 @@ class Audit:
         self, optimizer: torch.optim.Optimizer, model: torch.nn.Module, settings: Mapping[str, Any], clipping: float
     ):
         self._optimizer, self._clipping = optimizer, clipping
+        self._parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
         self._sgd = settings if settings["name"] == "sgd" else None
-        group = next(group for group in optimizer.param_groups if group["params"])
-        self._watched: torch.nn.Parameter = next(p for p in model.parameters() if p.requires_grad)
-        self._weight_decay = group["weight_decay"]
+        # the last matrix, the classifier's: the gradient of any loss reaches it
+        self._watched = [p for p in self._parameters if p.ndim > 1 or p is self._parameters[0]][-1]
+        self._weight_decay = _group_of(optimizer, self._watched)["weight_decay"]
+        self._owed = False
         self._before: tuple[torch.Tensor, torch.Tensor | None] | None = None
         optimizer.register_step_pre_hook(self._observe_update)
         self._watched.register_hook(self._observe_gradient)
@@ -65,17 +67,24 @@ class Audit:
         self._realised_rate: float | None = None
         self._stepped_norm: torch.Tensor | None = None
         self._backward_passes, self._gradient = 0, None
-        self._before = self._snapshot() if expected.measure_update and self._sgd else None
+        measure = (expected.measure_update or self._owed) and self._sgd
+        self._before = self._snapshot() if measure else None
 
     def consumed(self, sample_keys: np.ndarray) -> None:
         """A micro-batch went through the model."""
         self._keys.append(sample_keys)
 
-    def finish(self) -> dict[str, Any]:
-        """After the update: the row of steps.csv; a collective where ids are counted. Raises AuditError."""
+    def finish(self, loss_scale: float) -> dict[str, Any]:
+        """After the update: the row of steps.csv; a collective where ids are counted. Raises AuditError.
+
+        A step without an update is no fault only where the fp16 scaler skipped it and lowered its scale.
+        """
         expected = self._expected
         self._check_count()
         skipped = self._realised_rate is None
+        if skipped and not loss_scale < self._loss_scale:
+            raise AuditError(f"step {expected.step}: the mini-batch was consumed, but no update was made")
+        self._owed = skipped and self._before is not None
         row = {
             "step": expected.step,
             "learning_rate": self._realised_rate,
@@ -98,8 +107,10 @@ class Audit:
     def _observe_update(self, optimizer: torch.optim.Optimizer, *_: Any) -> None:
         expected = self._expected
         self._check_count()
-        if self._clipping and self._watched.grad is not None:
+        if self._clipping and self._before is not None and self._watched.grad is not None:
             self._stepped_norm = self._watched.grad.double().norm()
+            gradients = [parameter.grad for parameter in self._parameters if parameter.grad is not None]
+            self._global_norm = torch.nn.utils.get_total_norm(gradients).item()
         for group in optimizer.param_groups:
             self._realised_rate = float(group["lr"])
             if not math.isclose(self._realised_rate, expected.learning_rate, rel_tol=RATE_TOLERANCE, abs_tol=0.0):
@@ -162,14 +173,28 @@ class Audit:
         return gradient * self._clip_coefficient(gradient) if self._clipping else gradient
 
     def _clip_coefficient(self, gradient: torch.Tensor) -> float:
-        """With clipping asked for, the factor that the optimizer's gradient shows: at most 1."""
-        return 1.0 if self._stepped_norm is None else min(1.0, (self._stepped_norm / gradient.norm()).item())
+        """With clipping asked for, the factor that the optimizer's gradient shows; raises AuditError if it is wrong."""
+        if self._stepped_norm is None:
+            return 1.0
+        coefficient = min(1.0, (self._stepped_norm / gradient.norm()).item())
+        is_clipped = coefficient < 1 - UPDATE_TOLERANCE
+        allowed = self._clipping if is_clipped else min(self._global_norm, self._clipping)
+        if not math.isclose(self._global_norm, allowed, rel_tol=UPDATE_TOLERANCE):
+            raise AuditError(
+                f"step {self._expected.step}: the gradient reached the optimizer {'' if is_clipped else 'not '}clipped "
+                f"and {self._global_norm:.4g} long, gradient_clipping is {self._clipping:g}"
+            )
+        return coefficient
 
     def _direction(self, gradient: torch.Tensor, weights: torch.Tensor, buffer: torch.Tensor | None) -> torch.Tensor:
         momentum, nesterov = self._sgd["momentum"], self._sgd["nesterov"]
         gradient = gradient + self._weight_decay * weights
         velocity = gradient if buffer is None else momentum * buffer + gradient
         return gradient + momentum * velocity if nesterov else velocity
+
+
+def _group_of(optimizer: torch.optim.Optimizer, parameter: torch.nn.Parameter) -> dict[str, Any]:
+    return next(group for group in optimizer.param_groups if any(p is parameter for p in group["params"]))
 
 
 def _copy(tensor: torch.Tensor) -> torch.Tensor:

@@ -21,8 +21,6 @@ from .engine import Engine
 from .model import ConfigError
 from .ranks import Rank
 
-KEPT = 2
-
 
 @dataclass(frozen=True)
 class Checkpoints:
@@ -49,7 +47,9 @@ class Checkpoints:
         BatchNorm statistics are each rank's own and saved as such: averaging them here would make the results depend
         on when checkpoints are taken.
         """
-        tag = f"step-{step:09d}"
+        tag, previous = f"step-{step:09d}", self.latest()
+        if previous and previous["tag"] == tag:
+            return
         if rank.is_first and (self.folder / tag).exists():  # written, but never published: its writer was killed
             shutil.rmtree(self.folder / tag)
         dist.barrier()
@@ -61,8 +61,10 @@ class Checkpoints:
         if rank.is_first:
             latest = {"tag": tag, "step": step, "world_size": rank.world_size, "zero_stage": zero_stage}
             write_json(self.folder / "latest.json", latest)
-            for old in sorted(self.folder.glob("step-*"))[:-KEPT]:
-                shutil.rmtree(old)
+            kept = {tag, previous and previous["tag"]}
+            for old in self.folder.glob("step-*"):
+                if old.name not in kept:
+                    shutil.rmtree(old)
 
     def load(
         self, engine: Engine, statistics: RunningStatistics, rank: Rank, *, zero_stage: int

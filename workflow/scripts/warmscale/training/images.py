@@ -54,17 +54,29 @@ class Images:
         self._cached = np.zeros(len(split), dtype=bool)
 
     def batch(self, ids: np.ndarray, epochs: np.ndarray, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Pixels and labels of some images, at their places in the stream.  # (n, H, W, 3) uint8, (n,) int64"""
-        if self._cache is not None:
-            self._fill_cache(ids)
-            return self._cache[ids], self.split.labels[ids]
-        pixels = [self._pixels(*place) for place in zip(ids, epochs, positions, strict=True)]
-        return np.stack(pixels), self.split.labels[ids]
+        """Pixels and labels of some images, at their places in the stream.  # (n, H, W, 3) uint8, (n,) int64
 
-    def _fill_cache(self, ids: np.ndarray) -> None:
-        for index in ids[~self._cached[ids]]:
-            self._cache[index] = self._pixels(index, 0, 0)
-            self._cached[index] = True
+        Raises DataError with the path of an image that cannot be read, and how many others of the batch cannot.
+        """
+        if self._cache is None:
+            places = list(zip(ids, epochs, positions, strict=True))
+            return np.stack(self._all_pixels(places)), self.split.labels[ids]
+        missing = ids[~self._cached[ids]]
+        if len(missing):
+            self._cache[missing] = self._all_pixels([(index, 0, 0) for index in missing])
+            self._cached[missing] = True
+        return self._cache[ids], self.split.labels[ids]
+
+    def _all_pixels(self, places: list[tuple[int, int, int]]) -> list[np.ndarray]:
+        pixels, errors = [], []
+        for place in places:
+            try:
+                pixels.append(self._pixels(*place))
+            except DataError as error:
+                errors.append(error)
+        if errors:
+            raise DataError(f"{errors[0]} ({len(errors) - 1} others in this batch)") from errors[0]
+        return pixels
 
     def _pixels(self, index: int, epoch: int, position: int) -> np.ndarray:
         image = open_image(self.split.root / self.split.paths[index])

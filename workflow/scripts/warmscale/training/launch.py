@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import signal
@@ -11,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,11 +18,9 @@ from typing import Any
 from ..records import StateFolder, append_line, read_json, read_lines, write_json
 from ..study.run import canonical_json
 from .publish import publish
+from .signals import LAUNCHER_PID, PAUSED_EXIT_CODE, Stop, forwarding_stops, stop_all
 
 TRAIN = Path(__file__).resolve().parents[2] / "train.py"
-PAUSED_EXIT_CODE = 75
-"""EX_TEMPFAIL, try again: LSF can be told to requeue a job that ends with it."""
-STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2)
 GRACE_SEC = 10.0
 """For ranks to end by themselves after another one failed: the reason that they leave is worth waiting for."""
 POLL_SEC = 0.05
@@ -50,6 +47,7 @@ class Launch:
 def carry_out(launch: Launch) -> int:
     """Train unless there is an outcome, then publish; exit code 0 with an outcome or a recorded failure, else 75."""
     _claim(launch)
+    _record_lost_attempt(launch.state)
     if not launch.state.outcome.exists():
         attempt = _attempt(launch)
         if attempt["state"] == "paused":
@@ -73,28 +71,49 @@ def _claim(launch: Launch) -> None:
 def _attempt(launch: Launch) -> dict[str, Any]:
     """Start all ranks, wait for them, and record how it ended."""
     launch.state.failure.unlink(missing_ok=True)
-    started, before = time.time(), _steps_done(launch.state)
-    with tempfile.TemporaryDirectory(prefix="warmscale-") as folder:
-        processes = [_start_rank(launch, rank, Path(folder) / "meeting") for rank in range(launch.ranks)]
-        with _forwarding_signals(processes):
-            codes = _wait(processes)
-    record = {
+    started = {
         "number": len(read_lines(launch.state.attempts)) + 1,
-        "started": started,
-        "ended": time.time(),
+        "started": time.time(),
         "host": socket.gethostname(),
         "world_size": launch.ranks,
-        "steps_before": before,
+        "steps_before": _steps_done(launch.state),
+    }
+    write_json(launch.state.attempt, started)
+    with tempfile.TemporaryDirectory(prefix="warmscale-") as folder:
+        processes: list[subprocess.Popen] = []
+        with forwarding_stops(processes) as stop:
+            for rank in range(launch.ranks):
+                processes.append(_start_rank(launch, rank, Path(folder) / "meeting"))
+            if stop.requested:  # in between: some ranks have not heard of it
+                stop_all(processes)
+            died_first = _wait(processes)
+    record = {
+        **started,
+        "ended": time.time(),
         "steps_done": _steps_done(launch.state),
-        **_ending(launch.state, codes),
+        **_ending(launch.state, [process.returncode for process in processes], died_first, stop),
     }
     append_line(launch.state.attempts, record)
+    launch.state.attempt.unlink()
     if record["state"] == "failed":
         print(
             f"{launch.run_id}: {record['failure_class']}: {record['failure']}; see {launch.state.log(0)}",
             file=sys.stderr,
         )
     return record
+
+
+def _record_lost_attempt(state: StateFolder) -> None:
+    """Give an attempt whose launcher was killed its line: it ended when it was last heard of."""
+    lost = read_json(state.attempt)
+    if lost is None:
+        return
+    heard = (read_json(state.progress) or {}).get("time", 0.0)
+    ending = {"state": "killed", "failure_class": None, "failure": None}
+    ended = {"ended": max(heard, lost["started"]), "steps_done": _steps_done(state)}
+    if lost["number"] > len(read_lines(state.attempts)):
+        append_line(state.attempts, {**lost, **ended, **ending})
+    state.attempt.unlink()
 
 
 def _start_rank(launch: Launch, rank: int, meeting: Path) -> subprocess.Popen:
@@ -107,6 +126,7 @@ def _start_rank(launch: Launch, rank: int, meeting: Path) -> subprocess.Popen:
         "WORLD_SIZE": str(launch.ranks),
         "WARMSCALE_MEETING_FILE": str(meeting),
         "OMP_NUM_THREADS": str(launch.threads),
+        LAUNCHER_PID: str(os.getpid()),
     }
     if rank == 0 and sys.stderr.isatty():
         environment["WARMSCALE_PROGRESS_BAR"] = "1"
@@ -130,46 +150,42 @@ def _command(launch: Launch) -> list[str]:
 
 
 def _wait(processes: Sequence[subprocess.Popen]) -> list[int]:
-    """Exit codes of all ranks; when one fails, the others get a while to end before they are ended."""
-    deadline = None
+    """Wait for all ranks, and return those that died by a signal before any was killed from here.
+
+    When one fails, the others get a while to end before they are killed.
+    """
+    deadline, died = None, []
     while any(process.poll() is None for process in processes):
         failed = any(process.returncode not in (None, 0, PAUSED_EXIT_CODE) for process in processes)
         deadline = deadline or (time.monotonic() + GRACE_SEC if failed else None)
         if deadline and time.monotonic() > deadline:
+            died = _died(processes)
             for process in processes:
                 process.kill()
+            for process in processes:
+                process.wait()
+            return died
         time.sleep(POLL_SEC)
-    return [process.returncode for process in processes]
+    return _died(processes)
 
 
-@contextlib.contextmanager
-def _forwarding_signals(processes: Sequence[subprocess.Popen]) -> Iterator[None]:
-    """Hand on to all ranks what this process is asked; they pause at the next step boundary."""
-
-    def forward(*_: Any) -> None:
-        for process in processes:
-            if process.poll() is None:
-                process.send_signal(signal.SIGTERM)
-
-    previous = {number: signal.signal(number, forward) for number in STOP_SIGNALS}
-    try:
-        yield
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
+def _died(processes: Sequence[subprocess.Popen]) -> list[int]:
+    return [rank for rank, process in enumerate(processes) if (process.poll() or 0) < 0]
 
 
-def _ending(state: StateFolder, codes: Sequence[int]) -> dict[str, Any]:
+def _ending(state: StateFolder, codes: Sequence[int], died: Sequence[int], stop: Stop) -> dict[str, Any]:
     """State of the run after an attempt, with class and reason of a failure."""
     if outcome := read_json(state.outcome):
         return {"state": outcome["state"], "failure_class": None, "failure": None}
-    if all(code == PAUSED_EXIT_CODE for code in codes):
+    reason = read_json(state.failure)
+    if all(code == PAUSED_EXIT_CODE for code in codes) or (stop.requested and not reason):
         return {"state": "paused", "failure_class": None, "failure": None}
-    if reason := read_json(state.failure):
+    if died:  # what the other ranks say then, follows from it
+        killed = ", ".join(f"rank {rank} by {signal.Signals(-codes[rank]).name}" for rank in died)
+        return {"state": "failed", "failure_class": "unknown", "failure": f"killed: {killed}"}
+    if reason:
         return {"state": "failed", **reason}
-    killed = [f"rank {rank} by {signal.Signals(-code).name}" for rank, code in enumerate(codes) if code < 0]
-    failure = f"killed: {', '.join(killed)}" if killed else f"ranks ended with exit codes {list(codes)}"
-    return {"state": "failed", "failure_class": "unknown", "failure": failure}
+    return {"state": "failed", "failure_class": "unknown", "failure": f"ranks ended with exit codes {list(codes)}"}
 
 
 def _steps_done(state: StateFolder) -> int:

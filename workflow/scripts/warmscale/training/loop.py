@@ -16,6 +16,7 @@ from ..records import EPOCH_COLUMNS, STEP_COLUMNS, append_rows
 from .audit import Expected
 from .evaluate import evaluate
 from .loader import MicroBatch, train_batches
+from .signals import Stop
 from .step import Vitals, take_step
 from .training import Training
 
@@ -39,13 +40,6 @@ class Totals:
     def end_epoch(self) -> None:
         """Start summing up anew."""
         self.loss = self.correct = self.images = self.train_sec = self.data_wait_sec = 0.0
-
-
-@dataclass
-class Stop:
-    """Whether somebody asked this rank to stop; set by signal handlers."""
-
-    requested: bool = False
 
 
 @dataclass(frozen=True)
@@ -86,16 +80,17 @@ class Loop:
             vitals = take_step(training, self._expected(step, measure), batches, stop=self.stop.requested)
             if math.isfinite(vitals.loss):
                 self._count(vitals, step)
-                self._record(training.audit.finish(), vitals)
+                self._record(training.audit.finish(training.engine.loss_scale), vitals)
             if self._diverges(vitals):
                 return Ending("diverged", totals, diverged_step=step)
             totals.train_sec += time.monotonic() - started
             epoch = training.epoch_at(step)
             ends_epoch = step + 1 == training.epoch_ends[epoch - 1]
-            if ends_epoch:
-                self._end_epoch(epoch)
+            val_loss = self._end_epoch(epoch) if ends_epoch else 0.0
             training.report_progress(totals.step, epoch)
             is_last = totals.step == training.schedule.total_steps
+            if is_last and not math.isfinite(val_loss):  # there is no further step whose loss would tell
+                return Ending("diverged", totals, diverged_step=step)
             due = training.checkpoint_is_due(ends_epoch, time.monotonic() - last_checkpoint)
             if (due or vitals.stop) and not is_last:
                 self._write_steps()
@@ -162,15 +157,15 @@ class Loop:
             row.pop("update_error", None)
         if training.rank.is_first and (starts_epoch or row["skipped"] or training.is_audited(step)):
             row |= {"run_id": training.run_id, "loss": vitals.mean_loss}
-            append_rows(training.state.steps, [row], STEP_COLUMNS)
+            self.step_rows.append(row)
 
     def _write_steps(self) -> None:
         if self.step_rows:
             append_rows(self.training.state.steps, self.step_rows, STEP_COLUMNS)
             self.step_rows = []
 
-    def _end_epoch(self, epoch: int) -> None:
-        """Validate, and write the row of an epoch; a collective."""
+    def _end_epoch(self, epoch: int) -> float:
+        """Validate, write the row of an epoch, and return the validation loss; a collective."""
         training, totals = self.training, self.totals
         started = time.monotonic()
         training.statistics.average_over_ranks()
@@ -202,6 +197,7 @@ class Loop:
             append_rows(training.state.epochs, [row], EPOCH_COLUMNS)
             training.say(f"epoch {epoch}: top-1 {accuracy.top1:.2f} %, training loss {row['train_loss']:.4f}")
         totals.end_epoch()
+        return accuracy.loss
 
 
 def _peak_memory_mib(device: torch.device) -> float:

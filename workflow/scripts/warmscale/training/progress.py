@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
+from typing import TextIO
 
 from tqdm import tqdm
 
@@ -19,16 +20,14 @@ class Progress:
     def __init__(self, path: Path, *, total_steps: int, images_per_step: int, name: str):
         self._path, self._total, self._images_per_step = path, total_steps, images_per_step
         self._started, self._first, self._last_line = time.monotonic(), 0, 0.0
-        # the launcher keeps our output in a log, but a person may be watching
-        terminal = open("/dev/tty", "w") if os.environ.get("WARMSCALE_PROGRESS_BAR") else None  # noqa: SIM115
-        self._bar = terminal and tqdm(total=total_steps, desc=name, unit="step", file=terminal)
+        self._terminal, self._name = _terminal(), name
+        self._bar: tqdm | None = None
 
     def start(self, done: int) -> None:
         """Training begins, or goes on, with `done` updates made."""
         self._started, self._first = time.monotonic(), done
-        if self._bar:
-            self._bar.update(done)
-            self._bar.unpause()
+        if self._terminal:
+            self._bar = tqdm(total=self._total, initial=done, desc=self._name, unit="step", file=self._terminal)
         self.write("running", done, 0)
 
     def step(self, done: int, epoch: int) -> None:
@@ -55,3 +54,13 @@ class Progress:
         if self._bar:
             self._bar.write(line, file=self._bar.fp)
         print(line, flush=True)
+
+
+def _terminal() -> TextIO | None:
+    """The terminal of a person who is watching: our output goes to a log."""
+    if not os.environ.get("WARMSCALE_PROGRESS_BAR"):
+        return None
+    try:
+        return open("/dev/tty", "w")
+    except OSError:  # standard error is a terminal, but not one of this session
+        return None

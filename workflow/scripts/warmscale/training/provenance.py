@@ -17,7 +17,7 @@ def source_commit() -> dict[str, Any]:
         return done.stdout.strip() if done.returncode == 0 else None
 
     try:
-        status = git("status", "--porcelain", "--untracked-files=no", ".")
+        status = git("--no-optional-locks", "status", "--porcelain", "--untracked-files=no", ":/workflow")
         return {"hash": git("rev-parse", "HEAD"), "dirty": None if status is None else bool(status)}
     except FileNotFoundError:  # no git on this machine
         return {"hash": None, "dirty": None}

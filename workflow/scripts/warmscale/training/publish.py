@@ -39,7 +39,7 @@ def run_record(run_id: str, content: Mapping[str, Any], state: StateFolder) -> d
         "diverged_step": None,
         "epochs_done": len(read_rows(state.epochs)),
         "steps_done": last.get("steps_done", 0),
-        "images_seen": 0,
+        "images_seen": max((int(row["images_seen"]) for row in read_rows(state.epochs)), default=0),
     }
     failed = outcome["state"] == "failed"
     return {

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import ctypes
 import dataclasses
 import os
 import platform
-import signal
 import socket
 import traceback
 from collections.abc import Mapping
@@ -19,12 +17,12 @@ import torch.distributed as dist
 
 from ..records import EPOCH_COLUMNS, STEP_COLUMNS, StateFolder, keep_rows, read_json, read_rows, write_json
 from .audit import AuditError
-from .launch import PAUSED_EXIT_CODE, STOP_SIGNALS
-from .loop import Ending, Loop, Stop, Totals
+from .loop import Ending, Loop, Totals
 from .model import ConfigError
 from .provenance import processor, source_commit
 from .ranks import choose_device, join_ranks, rank_from_environment
 from .setup import set_up
+from .signals import PAUSED_EXIT_CODE, Stop
 from .training import Training
 from .tree import DataError
 
@@ -39,11 +37,9 @@ FAILURES = (
 )
 
 
-def train_rank(run_id: str, settings: Mapping[str, Any], *, state: Path, index: Path, root: Path) -> int:
+def train_rank(run_id: str, settings: Mapping[str, Any], stop: Stop, *, state: Path, index: Path, root: Path) -> int:
     """Train a run on this rank and return the exit code: 0 with an outcome, 75 when paused, 1 on failure."""
     folder = StateFolder(state)
-    _end_with_parent()
-    stop = _stop_on_signals()
     try:
         rank = rank_from_environment(os.environ)
         device = choose_device(settings["device"], rank)
@@ -97,6 +93,8 @@ def _leave_reason(folder: StateFolder, error: Exception) -> None:
     """Write the first reason of any rank: what other ranks say afterwards follows from it."""
     traceback.print_exc()
     failure_class = next((name for kind, name in FAILURES if isinstance(error, kind)), "bug")
+    if isinstance(error, RuntimeError) and "gloo" in str(error):  # gloo has no exception of its own
+        failure_class = "communication"
     first_line = str(error).partition("\n")[0] or type(error).__name__
     if not folder.failure.exists():
         write_json(folder.failure, {"failure_class": failure_class, "failure": first_line})
@@ -116,30 +114,10 @@ def _write_environment(training: Training) -> None:
         "hosts": sorted(set(hosts)),
         "world_size": training.rank.world_size,
         "zero_stage": training.settings["zero_stage"],
-        "deterministic": not is_cuda or training.settings["deterministic"],
+        "deterministic": training.settings["deterministic"] or not is_cuda,
         "device": training.device.type,
         "device_name": torch.cuda.get_device_name(training.device) if is_cuda else processor(),
         "versions": versions,
         "commit": source_commit(),
     }
     write_json(training.state.environment, environment)
-
-
-def _stop_on_signals() -> Stop:
-    """Pause at the next step boundary when asked to end."""
-    stop = Stop()
-
-    def request(*_: Any) -> None:
-        stop.requested = True
-
-    for number in STOP_SIGNALS:
-        signal.signal(number, request)
-    return stop
-
-
-def _end_with_parent() -> None:
-    """Do not outlive the launcher (Linux): a second start must not meet ranks of the first."""
-    pr_set_pdeathsig = 1
-    libc = ctypes.CDLL(None)
-    if hasattr(libc, "prctl"):
-        libc.prctl(pr_set_pdeathsig, signal.SIGKILL)

@@ -10,6 +10,8 @@ from datetime import timedelta
 import torch
 import torch.distributed as dist
 
+from .model import ConfigError
+
 TIMEOUT = timedelta(minutes=30)
 
 
@@ -36,10 +38,13 @@ _VARIABLES = (("RANK", 0), ("WORLD_SIZE", 1), ("LOCAL_RANK", 0))
 
 
 def choose_device(requested: str, rank: Rank) -> torch.device:
-    """The rank's GPU where there is one, else the CPU, unless told otherwise."""
-    if requested == "cpu" or (requested == "auto" and not torch.cuda.is_available()):
+    """The rank's GPU where there is one, else the CPU, unless told otherwise; raises ConfigError if it lacks a GPU."""
+    gpus = torch.cuda.device_count() if requested != "cpu" else 0
+    if requested == "cpu" or (requested == "auto" and not gpus):
         return torch.device("cpu")
-    device = torch.device("cuda", rank.local_rank % torch.cuda.device_count())
+    if rank.local_rank >= gpus:
+        raise ConfigError(f"placement: rank {rank.local_rank} of this node needs a GPU of its own; the node has {gpus}")
+    device = torch.device("cuda", rank.local_rank)
     torch.cuda.set_device(device)
     return device
 

@@ -17,12 +17,16 @@ from .batchnorm import RunningStatistics
 from .engine import Engine
 from .evaluate import Normalise
 from .images import Images
-from .model import build_model
+from .model import ConfigError, build_model
 from .optimizer import build_optimizer
 from .progress import Progress
 from .ranks import Rank
 from .training import Training, micro_batch_size
 from .tree import Split, read_index
+
+ZERO_1_ONLY = "placement.zero_stage: 1 trains as stage 0 does only with optimizer sgd and precision fp32"
+"""At stage 1 DeepSpeed flattens the parameters of a group: LARS and LAMB would adapt to pieces of it, autocast's
+gradients are averaged in 16 bit, and the fp16 scaler is not told of overflows."""
 
 
 def set_up(
@@ -38,7 +42,9 @@ def set_up(
 ) -> Training:
     """Build a training whose ranks have joined; a collective."""
     recipe = filled(content)
-    choose_arithmetic(tf32=recipe["tf32"], deterministic=settings["deterministic"])
+    if settings["zero_stage"] and (recipe["optimizer"]["name"], recipe["precision"]) != ("sgd", "fp32"):
+        raise ConfigError(ZERO_1_ONLY)
+    choose_arithmetic(tf32=recipe["tf32"], deterministic=settings["deterministic"] or device.type == "cpu")
     splits = read_index(index, root)
     model = _model(content, recipe).to(device)
     optimizer = build_optimizer(model, recipe["optimizer"])
