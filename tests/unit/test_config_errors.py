@@ -2,7 +2,7 @@
 
 import pytest
 
-from warmscale.study import StudyError
+from warmscale.study import StudyError, load_study
 
 from .study_builders import changed_config, lines_of, make_config, read_config
 
@@ -96,3 +96,28 @@ def test_a_finding_is_one_short_line_whatever_the_value():
 
 def test_the_text_of_an_error_is_its_lines():
     assert str(StudyError(["b: 1", "a: 2", "b: 1"])) == "b: 1\na: 2"
+
+
+@pytest.mark.parametrize(
+    ("recipe", "line"),
+    [
+        (
+            {"precision": "bf16"},
+            "placement.zero_stage: 1 would change runs with sgd in bf16; it is for sgd in fp32 only",
+        ),
+        (
+            {"optimizer": {"name": "lars"}},
+            "placement.zero_stage: 1 would change runs with lars in fp32; it is for sgd in fp32 only",
+        ),
+    ],
+)
+def test_zero_stage_1_is_refused_where_it_would_change_what_is_trained(recipe, line):
+    config = read_config("config")
+    config["placement"] = {"zero_stage": 1}
+    config["recipe"] = {**config["recipe"], **recipe}
+    assert lines_of(config) == [line]
+
+
+def test_zero_stage_1_is_allowed_for_sgd_in_fp32():
+    config = read_config("config")
+    assert load_study(config | {"placement": {"zero_stage": 1}}).runs.keys() == load_study(config).runs.keys()

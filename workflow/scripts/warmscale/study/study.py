@@ -97,9 +97,19 @@ def load_study(raw: Mapping[str, Any]) -> Study:
                 levels = {leaf: values.get(leaf) for leaf in factors}
                 key = (experiment.name, tuple(levels.items()), seed)
                 points.setdefault(key, Point(experiment.name, levels, seed, run.run_id))
+    if config and config.placement.zero_stage:
+        lines += [line for run in runs.values() for line in _zero_errors(run)]
     if lines or config is None:
         raise StudyError(lines)
     return Study(config, dict(raw), runs, tuple(points.values()))
+
+
+def _zero_errors(run: Run) -> list[str]:
+    """ZeRO stage 1 is a placement, so it must not change what is trained; DeepSpeed's does but for SGD in fp32."""
+    name, precision = run.recipe.optimizer.name, run.recipe.precision
+    if (name, precision) == ("sgd", "fp32"):
+        return []
+    return [f"placement.zero_stage: 1 would change runs with {name} in {precision}; it is for sgd in fp32 only"]
 
 
 def _expand(
