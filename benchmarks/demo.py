@@ -79,8 +79,12 @@ def main() -> None:
         seconds = {"workflow_sec": round(workflow, 1), "bare_loop_sec": round(bare, 1)}
         rows.append({"round": number, **seconds, "ratio": workflow / bare})
     medians = {key: statistics.median(row[key] for row in rows) for key in ("workflow_sec", "bare_loop_sec", "ratio")}
-    rows.append({"round": "median", **medians})
-    write_results("demo", [{**row, "ratio": round(row["ratio"], 3)} for row in rows])
+    digits = {"workflow_sec": 1, "bare_loop_sec": 1, "ratio": 3}
+    rows = [
+        {"round": row["round"], **{key: round(row[key], places) for key, places in digits.items()}}
+        for row in [*rows, {"round": "median", **medians}]
+    ]
+    write_results("demo", rows)
     write_results("demo_accuracy", accuracy)
 
 

@@ -22,7 +22,10 @@ def filled(text: str) -> str:
 
 def table(name: str, columns: list[str]) -> str:
     """A Markdown table of some columns of a result, with machine, commit and date below."""
-    with (REPOSITORY / f"benchmarks/results/{name}.csv").open() as file:
+    path = REPOSITORY / f"benchmarks/results/{name}.csv"
+    if not path.exists():
+        return "Not measured yet.\n"
+    with path.open() as file:
         rows = list(csv.DictReader(file))
     lines = [columns, ["---"] * len(columns), *([row[column] for column in columns] for row in rows)]
     body = "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
