@@ -89,11 +89,12 @@ def test_a_run_with_an_outcome_is_published_again_without_training(tmp_path, lab
 @pytest.mark.parametrize("after_sec", [0.0, 0.4, 1.5])
 def test_a_run_that_is_stopped_while_it_starts_is_paused_and_not_failed(tmp_path, lab, after_sec):
     started = Started(tmp_path, lab, small_run())
-    process = subprocess.Popen(started.command(), start_new_session=True)
+    process = subprocess.Popen(started.command(), start_new_session=True, stderr=subprocess.PIPE, text=True)
     wait_for(started.state.attempt, process)
     time.sleep(after_sec)
     os.killpg(process.pid, signal.SIGINT)  # as Ctrl-C in a terminal: the launcher and all ranks
-    assert process.wait(timeout=60) == 75
+    assert f"{started.run.run_id}: paused at step" in process.communicate(timeout=60)[1]
+    assert process.returncode == 75
     assert not started.published.exists()
     assert started.finish().returncode == 0
     assert [attempt["state"] for attempt in started.record()["attempts"]] == ["paused", "finished"]

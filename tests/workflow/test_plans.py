@@ -25,6 +25,14 @@ def test_the_posters_study_is_13_runs_a_seed(checkout):
     assert checkout.jobs()["train"] == 13 * 5
 
 
+def test_a_warmup_value_more_in_the_posters_study_is_its_runs_only(checkout):
+    before = checkout.jobs()["train"]
+    study = poster()
+    study["experiments"][1]["grid"]["warmup_epochs"].append(40)
+    checkout.write(study)
+    assert checkout.jobs()["train"] == before + 3
+
+
 def test_the_reading_by_workers_is_13_runs_a_seed(checkout):
     assert checkout.jobs("--configfile", "config/poster-by-workers.yaml")["train"] == 13 * 3
 

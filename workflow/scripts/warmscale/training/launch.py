@@ -51,6 +51,7 @@ def carry_out(launch: Launch) -> int:
     if not launch.state.outcome.exists():
         attempt = _attempt(launch)
         if attempt["state"] == "paused":
+            print(f"{launch.run_id}: paused at step {attempt['steps_done']}; the same command goes on", file=sys.stderr)
             return PAUSED_EXIT_CODE
     publish(launch.run_id, launch.content, launch.state, launch.published)
     return 0
