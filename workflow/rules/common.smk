@@ -16,11 +16,11 @@ from warmscale.records import StateFolder, count_failures
 CONFIG_FILES = workflow.overwrite_configfiles or workflow.configfiles
 
 try:
-    for path in CONFIG_FILES:
-        read_config(Path(path))  # Snakemake has read it already, and kept silent about keys that stand twice
+    for source in CONFIG_FILES:
+        read_config(Path(source))  # Snakemake has read it already, and kept silent about keys that stand twice
     STUDY = load_study(config)
 except StudyError as error:
-    sys.exit("\n".join(f"{CONFIG_FILES[-1]}: {line}" for line in error.lines))
+    sys.exit("\n".join(f"{source}: {line}" for line in error.lines))
 
 RUNS = STUDY.runs
 RESULTS = f"results/{STUDY.name}"

@@ -18,8 +18,9 @@ def read_config(path: Path) -> Mapping[str, Any]:
     except OSError as error:
         raise StudyError([f"cannot be read: {error.strerror}"]) from error
     try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-        value = yaml.safe_load(text)
+        loader = yaml.SafeLoader(text)
+        root = loader.get_single_node()
+        value = loader.construct_document(root) if root else None
     except yaml.YAMLError as error:
         raise StudyError([_where_and_what(error)]) from error
     if not isinstance(value, Mapping):

@@ -217,8 +217,4 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
 
 def count_failures(state: StateFolder) -> int:
     """Attempts of a run that failed, 0 for a run that was never started."""
-    try:
-        lines = state.attempts.read_text().splitlines()
-    except FileNotFoundError:
-        return 0
-    return sum('"state": "failed"' in line for line in lines)
+    return sum(attempt["state"] == "failed" for attempt in read_lines(state.attempts))

@@ -56,7 +56,8 @@ def draw(entry: FigureEntry, study: Study, points: pd.DataFrame, frame: pd.DataF
     """Draw a figure from its table."""
     config = study.config
     experiments = {experiment.name: experiment for experiment in config.experiments}
-    names = {name: level_points(points, name, factors_of(study, name))[1] for name in experiments}
+    shown = [entry.experiment] if entry.experiment else list(experiments)
+    names = {name: level_points(points, name, factors_of(study, name))[1] for name in shown}
     if entry.experiment is None:
         paint = {"learning-rates": learning_rates, "realised-rates": realised_rates}[entry.kind]
         return paint(frame, names=names, title=entry.title, note=config.note)

@@ -133,6 +133,12 @@ class Experiment(Strict):
     """A second window beside the whole of the curves."""
 
 
+ZERO_1_ONLY = ("sgd", "fp32")
+"""Optimizer and precision with which DeepSpeed's ZeRO stage 1 trains what stage 0 does. It flattens the parameters of a
+group: LARS and LAMB would adapt to pieces of it; autocast's gradients are averaged in 16 bit; and the fp16 scaler is
+not told of overflows."""
+
+
 class Placement(Strict):
     """How runs are carried out here. Never part of a run id."""
 

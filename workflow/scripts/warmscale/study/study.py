@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from .config import Experiment, Seeds, StudyConfig
+from .config import ZERO_1_ONLY, Experiment, Seeds, StudyConfig
 from .errors import StudyError, closest, explain, join_path, shown
 from .grid import Values, grid_errors, grid_points, repeated_leaves, repeated_seeds, seed_list, too_large
 from .point_errors import leaf_errors, validated
@@ -107,7 +107,7 @@ def load_study(raw: Mapping[str, Any]) -> Study:
 def _zero_errors(run: Run) -> list[str]:
     """ZeRO stage 1 is a placement, so it must not change what is trained; DeepSpeed's does but for SGD in fp32."""
     name, precision = run.recipe.optimizer.name, run.recipe.precision
-    if (name, precision) == ("sgd", "fp32"):
+    if (name, precision) == ZERO_1_ONLY:
         return []
     return [f"placement.zero_stage: 1 would change runs with {name} in {precision}; it is for sgd in fp32 only"]
 

@@ -155,7 +155,7 @@ def _wait(processes: Sequence[subprocess.Popen]) -> list[int]:
 
     When one fails, the others get a while to end before they are killed.
     """
-    deadline, died = None, []
+    deadline = None
     while any(process.poll() is None for process in processes):
         failed = any(process.returncode not in (None, 0, PAUSED_EXIT_CODE) for process in processes)
         deadline = deadline or (time.monotonic() + GRACE_SEC if failed else None)

@@ -73,7 +73,6 @@ class Loop:
         training, totals = self.training, self.totals
         first_step, batches = totals.step, self._batches()
         last_checkpoint = time.monotonic()
-        epoch = training.epoch_at(totals.step)
         for step in range(first_step, training.schedule.total_steps):
             started = time.monotonic()
             measure = step == first_step or step in training.epoch_starts

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from ..records import StateFolder
+from ..study.config import ZERO_1_ONLY
 from ..study.content import filled
 from ..study.schedule import Schedule
 from .audit import Audit
@@ -23,10 +24,6 @@ from .progress import Progress
 from .ranks import Rank
 from .training import Training, micro_batch_size
 from .tree import Split, read_index
-
-ZERO_1_ONLY = "placement.zero_stage: 1 trains as stage 0 does only with optimizer sgd and precision fp32"
-"""At stage 1 DeepSpeed flattens the parameters of a group: LARS and LAMB would adapt to pieces of it, autocast's
-gradients are averaged in 16 bit, and the fp16 scaler is not told of overflows."""
 
 
 def set_up(
@@ -42,8 +39,9 @@ def set_up(
 ) -> Training:
     """Build a training whose ranks have joined; a collective."""
     recipe = filled(content)
-    if settings["zero_stage"] and (recipe["optimizer"]["name"], recipe["precision"]) != ("sgd", "fp32"):
-        raise ConfigError(ZERO_1_ONLY)
+    if settings["zero_stage"] and (recipe["optimizer"]["name"], recipe["precision"]) != ZERO_1_ONLY:
+        only = f"only with optimizer {ZERO_1_ONLY[0]} and precision {ZERO_1_ONLY[1]}"
+        raise ConfigError(f"placement.zero_stage: 1 trains as stage 0 does {only}")
     choose_arithmetic(tf32=recipe["tf32"], deterministic=settings["deterministic"] or device.type == "cpu")
     splits = read_index(index, root)
     model = _model(content, recipe).to(device)
