@@ -33,9 +33,10 @@ def seconds_of_bare_loop(folder: Path) -> float:
     """Wall time of train.py on every run of the study, two at a time, with the data set there already."""
     from warmscale.records import StateFolder, write_json
     from warmscale.study import load_study
+    from warmscale.study.config import WHERE_FIELDS
 
     study = load_study(yaml.safe_load((REPOSITORY / "config/digits.yaml").read_text()))
-    settings = study.config.placement.model_dump(exclude={"max_ranks"})
+    settings = study.config.placement.model_dump(exclude=WHERE_FIELDS)
     (index,) = (folder / "results/digits/data").glob("*.tsv")
 
     def train(name: str) -> int:
@@ -44,8 +45,7 @@ def seconds_of_bare_loop(folder: Path) -> float:
         words = {"run": name, "state": state.path, "index": index, "root": folder / "data/digits"}
         options = [str(word) for option, value in words.items() for word in (f"--{option}", value)]
         command = [PYTHON, str(folder / "workflow/scripts/train.py"), *options, "--settings", json.dumps(settings)]
-        meeting = environment(WARMSCALE_MEETING_FILE=str(state.path / "meeting"))
-        return subprocess.run(command, env=meeting, capture_output=True, check=False).returncode
+        return subprocess.run(command, env=environment(), capture_output=True, check=False).returncode
 
     started = time.monotonic()
     with ThreadPoolExecutor(AT_A_TIME) as pool:

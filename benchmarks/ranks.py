@@ -24,7 +24,7 @@ def study(ranks: int) -> dict:
     return raw | {
         "study": f"ranks{ranks}",
         "seeds": SEEDS,
-        "placement": {"max_ranks": ranks},
+        "placement": {"ranks_per_node": ranks},
         "experiments": [{"name": "ranks", "extra": [{"point": point}]}],
     }
 

@@ -99,7 +99,6 @@ def run_ranks(folder: Path, world_size: int, experiments: list[dict[str, Any]]) 
                 "RANK": str(rank),
                 "LOCAL_RANK": str(rank),
                 "WORLD_SIZE": str(world_size),
-                "WARMSCALE_MEETING_FILE": str(folder / "meeting"),
                 "OMP_NUM_THREADS": "1",
             },
             stdout=subprocess.PIPE,

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from warmscale.cluster.launchers import LaunchPlan
 from warmscale.records import TIMING_COLUMNS, StateFolder, read_json, read_rows
 from warmscale.study import Run
 
@@ -23,6 +24,11 @@ def wait_for(path: Path, process: subprocess.Popen) -> None:
         assert process.poll() is None, f"ended with {process.returncode}, without {path}"
         assert time.monotonic() < deadline, path
         time.sleep(0.002)
+
+
+def plan_of(ranks: int) -> str:
+    """Ranks on this machine, without a launcher in between."""
+    return json.dumps(LaunchPlan(ranks_per_node=ranks, python=sys.executable).to_json())
 
 
 class Started:
@@ -42,8 +48,7 @@ class Started:
             "published": self.published,
             "index": self.lab / "index.tsv",
             "root": self.lab / "tree",
-            "ranks": self.ranks,
-            "threads": 1,
+            "plan": plan_of(self.ranks),
             "settings": json.dumps(self.settings),
         }
         words = [str(word) for name, value in (options | changed).items() for word in (f"--{name}", value)]

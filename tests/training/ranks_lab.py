@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import json
 import os
@@ -11,10 +12,11 @@ from typing import Any
 
 import torch
 
+from warmscale.cluster.discovery import discover
 from warmscale.records import StateFolder
 from warmscale.training.audit import AuditError
 from warmscale.training.loop import Loop
-from warmscale.training.ranks import choose_device, join_ranks, rank_from_environment
+from warmscale.training.ranks import choose_device, join_ranks
 from warmscale.training.setup import set_up
 from warmscale.training.training import Training
 
@@ -97,7 +99,7 @@ def sabotage(training: Training, how: str | None) -> None:
         training.audit.consumed = lambda keys: consumed(keys) if next(calls) != 2 else None
     elif how == "duplicated shard":
         rank = training.rank
-        training.rank = type(rank)(0, rank.world_size, rank.local_rank)
+        training.rank = dataclasses.replace(rank, rank=0)
     elif how == "deepspeed averages":  # no fault: what our own averaging must agree with
         engine._averages_here, deepspeed.enable_backward_allreduce = False, True
     elif how == "overflow":
@@ -111,9 +113,9 @@ def sabotage(training: Training, how: str | None) -> None:
 def main() -> None:
     """Carry out the experiments of a file, one after the other."""
     folder = Path(sys.argv[1])
-    rank = rank_from_environment(os.environ)
+    rank = discover(os.environ)
     device = choose_device("cpu", rank)
-    join_ranks(rank, device)
+    join_ranks(rank, device, folder / "meeting.json")
     for experiment in json.loads((folder / "experiments.json").read_text()):
         torch.manual_seed(0)
         state = StateFolder(folder / experiment["name"] / "state")

@@ -48,17 +48,19 @@ def test_an_unreadable_image_fails_the_run_with_its_path(tmp_path, lab):
     assert read_rows(started.published / "epochs.csv") == []
 
 
-def test_a_killed_rank_fails_the_run_and_the_next_start_goes_on(tmp_path, lab, monkeypatch):
+def test_a_killed_rank_pauses_the_run_and_the_next_start_goes_on(tmp_path, lab, monkeypatch):
     monkeypatch.setenv("KILLED_ONCE", str(tmp_path / "killed"))
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
     started = Started(tmp_path, lab, small_run(model="models:killed_once"), ranks=2)
+    done = started.finish()
+    assert done.returncode == 75
+    assert "node: killed: rank 1 by SIGKILL" in done.stderr
+    assert not started.published.exists()
     assert started.finish().returncode == 0
     record = started.record()
-    assert record["state"] == "failed", started.log()
-    assert record["failure"] == "killed: rank 1 by SIGKILL"
-    assert started.finish().returncode == 0
-    assert started.record()["state"] == "finished", started.log()
-    assert [attempt["state"] for attempt in started.record()["attempts"]] == ["failed", "finished"]
+    assert record["state"] == "finished", started.log()
+    attempts = [(attempt["state"], attempt["failure_class"], attempt["rank"]) for attempt in record["attempts"]]
+    assert attempts == [("paused", "node", 1), ("finished", None, None)]
 
 
 def test_records_have_the_columns_of_the_contract(tmp_path, lab):

@@ -10,7 +10,7 @@ import time
 import pytest
 
 from .conftest import small_run
-from .launching import Started, wait_for
+from .launching import Started, plan_of, wait_for
 
 EVERY_STEP = {"checkpoint_minutes": 0}
 
@@ -56,7 +56,7 @@ def test_at_stage_0_another_number_of_ranks_resumes_and_is_recorded(tmp_path, la
 def test_at_stage_1_another_number_of_ranks_is_refused(tmp_path, lab):
     started = Started(tmp_path, lab, long_run(), ranks=2, zero_stage=1, **EVERY_STEP)
     assert started.disturb(signal.SIGTERM, at_step=6) == 75
-    refused = started.finish(ranks=1)
+    refused = started.finish(plan=plan_of(1))
     assert refused.returncode == 0
     assert started.record()["state"] == "failed"
     assert started.record()["failure_class"] == "config"

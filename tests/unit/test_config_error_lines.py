@@ -17,7 +17,7 @@ ERRORS = [
     ("recipe.optimiser", {"name": "lars"}, "recipe.optimiser: is not a known key: did you mean optimizer?"),
     ("dataset.num_clases", 5, "dataset.num_clases: is not a known key: did you mean num_classes?"),
     ("dataset.Root", "x", "dataset.Root: is not a known key: did you mean root?"),
-    ("placement.ranks", 5, "placement.ranks: is not a known key: did you mean max_ranks?"),
+    ("placement.node", 5, "placement.node: is not a known key: did you mean nodes?"),
     ("experiment", [], "experiment: is not a known key: did you mean experiments?"),
     (
         FIRST + "grid.warmup_epoch",

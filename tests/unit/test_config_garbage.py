@@ -21,7 +21,7 @@ FULL = make_config(
     seeds=[1, 2],
     metric={"name": "top1", "goal": "maximize", "of_run": None},
     target=75.3,
-    placement={"max_ranks": 2, "checkpoint_minutes": 1.5},
+    placement={"ranks_per_node": 2, "checkpoint_minutes": 1.5},
 )
 FULL["dataset"] |= {"version": "1", "check": "ends", "image_size": 224, "val_resize": 256, "mean": [0.1, 0.2, 0.3]}
 FULL["recipe"] |= {

@@ -152,10 +152,10 @@ def test_levels_that_are_the_same_training_share_its_run():
 
 @pytest.mark.parametrize("workers, most, ranks", [(20, 1, 1), (20, 8, 5), (20, 3, 2), (7, 6, 1), (4, 64, 4)])
 def test_ranks_are_the_most_that_share_the_workers_equally(workers, most, ranks):
-    config = changed_config(("recipe.workers", workers), ("placement.max_ranks", most))
+    config = changed_config(("recipe.workers", workers), ("placement.ranks_per_node", most))
     config["recipe"]["mini_batch_size"] = workers
     study = load_study(config)
-    assert {study.ranks(run) for run in study.runs.values()} == {ranks}
+    assert {study.where(run).ranks for run in study.runs.values()} == {ranks}
 
 
 @pytest.mark.parametrize("kind, rule", [("step", "median_last_5"), ("cosine", "last"), ("polynomial", "last")])

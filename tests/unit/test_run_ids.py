@@ -165,7 +165,16 @@ def test_seeds_as_a_number_or_as_a_list_are_the_same_runs():
     [
         {"study": "other", "title": "x", "note": "y", "target": 75.3},
         {"metric": {"name": "top5", "of_run": "last"}},
-        {"placement": {"max_ranks": 4, "zero_stage": 1, "device": "cuda", "loader_threads": 3, "keep_weights": True}},
+        {
+            "placement": {
+                "ranks_per_node": 4,
+                "max_nodes": 3,
+                "zero_stage": 1,
+                "device": "cuda",
+                "loader_threads": 3,
+                "keep_weights": True,
+            }
+        },
         {"placement": {"checkpoint_minutes": 5, "audit_every_steps": 7, "deterministic": False}},
     ],
 )

@@ -84,6 +84,7 @@ def make_checkout(folder: Path) -> Checkout:
     for name in ("workflow", "config", "profiles"):
         shutil.copytree(REPOSITORY / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(REPOSITORY / "Snakefile", folder)
+    (folder / "lsf").symlink_to("profiles/lsf")
     return Checkout(folder)
 
 

@@ -102,7 +102,8 @@ def test_new_time_stamps_of_data_and_programs_retrain_nothing(finished):
 
 
 def test_placement_and_titles_retrain_nothing(finished, tiny):
-    finished.write(tiny(title="Another", note="Text", target=50.0, placement={"max_ranks": 2, "loader_threads": 1}))
+    placement = {"ranks_per_node": 2, "loader_threads": 1}
+    finished.write(tiny(title="Another", note="Text", target=50.0, placement=placement))
     jobs = finished.jobs()
     assert "train" not in jobs
     assert jobs["report"] == 1

@@ -127,7 +127,7 @@ PHOTOS = {
         "decay": {"epochs": [1.5]},
         "optimizer": {"weight_decay": 5.0e-5},
     },
-    "placement": {"max_ranks": 2, "loader_threads": 1},
+    "placement": {"ranks_per_node": 2, "loader_threads": 1},
     "experiments": [{"name": "only", "grid": {"mini_batch_size": [8]}}],
 }
 

@@ -3,29 +3,49 @@
 import json
 import os
 import shlex
+import subprocess
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(workflow.basedir) / "workflow/scripts"))
 
+from warmscale.cluster.master import Master
+from warmscale.cluster.resources import asked_for, place_on
+from warmscale.cluster.settle import RunJob
+from warmscale.cluster.site import SiteError, load_site, placement_of
 from warmscale.config_files import read_config
 from warmscale.study import StudyError, load_study
+from warmscale.monitoring.manifest import write_manifest
 from warmscale.records import StateFolder, count_failures
 
 # given on the command line, or the Snakefile's own
 CONFIG_FILES = workflow.overwrite_configfiles or workflow.configfiles
 
+# where and how, never what: the study is the rest
+SITE_FILE, PLACEMENT = config.pop("site", None), config.pop("placement", None)
+ASKED_FOR = asked_for(
+    workflow.config_settings.config.get("placement", {}),
+    workflow.resource_settings.overwrite_resources.get("train", {}).get("nodes"),
+)
+
 try:
+    SITE = load_site(SITE_FILE)
     for source in CONFIG_FILES:
         read_config(Path(source))  # Snakemake has read it already, and kept silent about keys that stand twice
-    STUDY = load_study(config)
+    STUDY = load_study({**config, "placement": placement_of(PLACEMENT, SITE, ASKED_FOR)})
+    SITE = SITE.model_copy(update={"placement": STUDY.config.placement})
+    ON_SITE = {where: place_on(SITE, where) for where in {STUDY.where(run) for run in STUDY.runs.values()}}
+except SiteError as error:
+    sys.exit("\n".join(error.lines))
 except StudyError as error:
     sys.exit("\n".join(f"{source}: {line}" for line in error.lines))
 
 RUNS = STUDY.runs
-RESULTS = f"results/{STUDY.name}"
+PLACES = {run_id: ON_SITE[STUDY.where(run)] for run_id, run in RUNS.items()}
+RESULTS = f"{SITE.results}/{STUDY.name}"
 STATE = f"{RESULTS}/state"
 DATA = STUDY.config.dataset
+MASTER = Master(Path(RESULTS))
 # relative, so that a study that is moved or copied with its workflow has nothing to do
 WORKFLOW = os.path.relpath(f"{workflow.basedir}/workflow")
 
@@ -56,14 +76,44 @@ def failures_of_run(wildcards):
     return count_failures(StateFolder(Path(STATE) / wildcards.run))
 
 
-def ranks_of_run(wildcards):
-    """Processes that share the workers of a run here."""
-    return STUDY.ranks(RUNS[wildcards.run])
+def asked_for_job(name):
+    """Looks up what the job of a run asks its scheduler for; None where it does not."""
+    return lambda wildcards: PLACES[wildcards.run].job.get(name)
+
+
+def threads_of_run(wildcards):
+    """Cores of this machine that a run takes up."""
+    return PLACES[wildcards.run].threads
+
+
+def how_of_run(wildcards):
+    """How its ranks are started, as options of the program that carries a run out."""
+    return PLACES[wildcards.run].options
+
+
+def run_job(job):
+    """What our executors have to know of the run that a job is for."""
+    run = job.wildcards.run
+    state, published = StateFolder(Path(STATE) / run), Path(RESULTS) / "runs" / run
+    return RunJob(STUDY.name, run, RUNS[run].content, state, published, PLACES[run].where)
 
 
 def run_files(name):
     """The published file of this name of every run."""
     return [f"{RESULTS}/runs/{run}/{name}" for run in RUNS]
+
+
+def begin_study():
+    """Before the first job: be the only Snakemake of this study, and leave word of its runs to `warmscale status`."""
+    MASTER.begin()
+    planned = {run_id: {"epochs": run.recipe.epochs, "total_steps": run.total_steps} for run_id, run in RUNS.items()}
+    write_manifest(Path(RESULTS), planned, shlex.join(["snakemake", *sys.argv[1:]]), list(map(str, CONFIG_FILES)))
+
+
+def report_what_is_there():
+    """Tables, figures and report of the runs that are there: no rule starts that lacks an input."""
+    words = [sys.executable, f"{WORKFLOW}/scripts/partial_report.py", "--results", RESULTS]
+    subprocess.run(words, input=STUDY_AS_WRITTEN, text=True)
 
 
 if DATA.name != "digits" and not Path(DATA.root).is_dir():

@@ -13,6 +13,7 @@ rule digits:
         done=f"{DIGITS_ROOT}/.complete",
     log:
         f"{RESULTS}/logs/digits.log",
+    retries: 0
     localrule: True
     resources:
         program=program("write_digits"),
@@ -29,6 +30,7 @@ rule index:
         index=f"{RESULTS}/data/{DATA.name}-{DATA.fingerprint}.tsv",
     log:
         f"{RESULTS}/logs/index.log",
+    retries: 0
     localrule: True
     resources:
         program=program("index_data"),

@@ -27,6 +27,7 @@ rule figures:
         csv=[f"{DRAWN}/{figure.name}.csv" for figure in FIGURES],
     log:
         f"{RESULTS}/logs/figures.log",
+    retries: 0
     localrule: True
     params:
         study=STUDY_AS_WRITTEN,

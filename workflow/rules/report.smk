@@ -21,6 +21,7 @@ rule report:
         bundle=f"{RESULTS}/report.zip",
     log:
         f"{RESULTS}/logs/report.log",
+    retries: 0
     localrule: True
     params:
         study=STUDY_AS_WRITTEN,
@@ -37,6 +38,7 @@ rule complete:
         done=touch(f"{RESULTS}/complete"),
     log:
         f"{RESULTS}/logs/complete.log",
+    retries: 0
     localrule: True
     script:
         "../scripts/check_complete.py"

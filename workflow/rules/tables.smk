@@ -30,6 +30,7 @@ rule tables:
         parquet=[f"{RESULTS}/tables/{table}.parquet" for table in TABLES],
     log:
         f"{RESULTS}/logs/tables.log",
+    retries: 0
     localrule: True
     params:
         study=STUDY_AS_WRITTEN,

@@ -1,7 +1,10 @@
 """Needs the index of the data set; makes the published files of every run."""
 
-SETTINGS = json.dumps(STUDY.config.placement.model_dump(exclude={"max_ranks"}))
-PLACEMENT = shlex.join(["--root", DATA.root, "--settings", SETTINGS])
+from warmscale.study.config import WHERE_FIELDS
+
+SETTINGS = json.dumps(STUDY.config.placement.model_dump(exclude=WHERE_FIELDS))
+TRAINER = shlex.join(["--root", DATA.root, "--settings", SETTINGS])
+JOB_RESOURCES = sorted({name for place in ON_SITE.values() for name in place.job})
 
 
 rule train:
@@ -13,13 +16,14 @@ rule train:
         epochs=f"{RESULTS}/runs/{{run}}/epochs.csv",
         steps=f"{RESULTS}/runs/{{run}}/steps.csv",
     log:
-        f"{STATE}/{{run}}/logs/launch.log",
-    threads: 1
+        f"{RESULTS}/logs/train/{{run}}.log",
+    threads: threads_of_run
     resources:
+        **{name: asked_for_job(name) for name in JOB_RESOURCES},
         # how and where, never what: Snakemake does not compare resources, so none of these can retrain a run
         program=program("train_run"),
-        ranks=ranks_of_run,
-        placement=PLACEMENT,
+        how=how_of_run,
+        trainer=TRAINER,
     params:
         content=content_of_run,
         failures=failures_of_run,
@@ -30,7 +34,6 @@ rule train:
         f" --state {STATE}/{{wildcards.run}}"
         f" --published {RESULTS}/runs/{{wildcards.run}}"
         " --index {input.index:q}"
-        " --ranks {resources.ranks}"
-        " --threads {threads}"
-        " {resources.placement}"
-        " > {log:q} 2>&1"
+        " {resources.how}"
+        " {resources.trainer}"
+        " 2>> {log:q}"

@@ -7,16 +7,19 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 
 def failed_runs(records: list[Path]) -> list[str]:
-    """A line for each failed run: id, class, reason."""
-    from warmscale.records import read_json
+    """What there is to say of the failed ones among published runs: class, reason, log, and what to type."""
+    from warmscale.monitoring.failures import failure_lines
+    from warmscale.monitoring.runs import published_run
+    from warmscale.monitoring.studies import command_for_study
 
-    runs = [read_json(record) for record in records]
-    return [f"{run['run_id']}: {run['failure_class']}: {run['failure']}" for run in runs if run["state"] == "failed"]
+    study = records[0].parents[2]
+    runs = [published_run(str(study), record.parent.name) for record in records]
+    failed = [run for run in runs if run.state == "failed"]
+    return failure_lines(str(study), failed, command_for_study(str(study), failed)) if failed else []
 
 
 if __name__ == "__main__":
     if lines := failed_runs([Path(record) for record in snakemake.input.runs]):
-        runs = "1 run" if len(lines) == 1 else f"{len(lines)} runs"
-        text = "\n".join([*lines, f"{runs} failed; the same command tries again"])
+        text = "\n".join(lines)
         Path(snakemake.log[0]).write_text(text + "\n")  # Snakemake shows the log of a failed job near its last lines
         sys.exit(text)

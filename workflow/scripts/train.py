@@ -8,7 +8,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from warmscale.training.signals import end_with_launcher, stop_on_signals
+from warmscale.cluster.discovery import DiscoveryError, discover
+from warmscale.records import StateFolder, read_json
+from warmscale.training.signals import end_with_launcher, stop_on_file, stop_on_signals
 
 
 def main() -> int:
@@ -22,14 +24,32 @@ def main() -> int:
     parser.add_argument("--root", required=True, type=Path, help="folder of the data set")
     parser.add_argument("--settings", required=True, type=json.loads, help="placement, as JSON")
     arguments = parser.parse_args()
+    try:
+        state, rank = StateFolder(arguments.state), discover(os.environ)
+    except DiscoveryError as error:
+        sys.exit(str(error))
+    write_output_to(state.log(rank.rank))
+    attempt = read_json(state.attempt) or {"number": 0}  # nobody started us, and nobody else can
+    lease = Path(attempt["lease"]) if "lease" in attempt else None
+    stop.deadline.at = attempt.get("deadline")
+    if rank.is_first and lease:
+        stop_on_file(stop, state.stop, lease)
 
     if arguments.settings["device"] == "cpu":
         os.environ["DS_ACCELERATOR"] = "cpu"  # DeepSpeed chooses when it is imported
+    os.environ["LOCAL_RANK"] = str(rank.local_rank)  # DeepSpeed compares it with mpirun's
     from warmscale.training.rank_main import train_rank
 
-    return train_rank(
-        arguments.run, arguments.settings, stop, state=arguments.state, index=arguments.index, root=arguments.root
-    )
+    place = {"state": state, "lease": lease, "index": arguments.index, "root": arguments.root}
+    return train_rank(arguments.run, arguments.settings, stop, rank=rank, attempt=attempt["number"], **place)
+
+
+def write_output_to(log: Path) -> None:
+    """Send standard output and error of this process and its libraries to a file, whatever launcher it has."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("ab") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
 
 
 if __name__ == "__main__":

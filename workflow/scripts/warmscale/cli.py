@@ -27,11 +27,17 @@ def main(words: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
+    from .commands import doctor, explain, status, submit
+
     parser = argparse.ArgumentParser(prog="warmscale", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     check = commands.add_parser("check", help="say what is wrong with a config file, or what it would train")
     check.add_argument("configs", nargs="+", type=Path, metavar="CONFIG", help="config files, a study each")
     check.set_defaults(command=_check)
+    status.add_parser(commands)
+    explain.add_parser(commands)
+    doctor.add_parser(commands)
+    submit.add_parser(commands)
     forget = commands.add_parser("forget", help="delete what runs have trained, so that they are trained anew")
     forget.add_argument("runs", nargs="+", metavar="RUN", help="run ids")
     forget.add_argument("--results", type=Path, default=Path("results"), help="folder of all studies")

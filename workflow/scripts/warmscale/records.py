@@ -96,6 +96,26 @@ class StateFolder:
         return self.path / "attempt.json"
 
     @property
+    def lease(self) -> Path:
+        """Folder of the lease: who carries the run out, with a heartbeat."""
+        return self.path / "lease"
+
+    @property
+    def job(self) -> Path:
+        """The batch job that the run was last submitted as."""
+        return self.path / "job.json"
+
+    @property
+    def stop(self) -> Path:
+        """There when the attempt that goes on is to pause."""
+        return self.path / "stop"
+
+    @property
+    def rank_script(self) -> Path:
+        """What the launcher starts on each rank."""
+        return self.path / "rank.sh"
+
+    @property
     def outcome(self) -> Path:
         """The result, once there is one."""
         return self.path / "outcome.json"
@@ -115,9 +135,18 @@ class StateFolder:
         """The content that this folder belongs to."""
         return self.path / "content.json"
 
+    def meeting(self, attempt: int) -> Path:
+        """Where the ranks of an attempt learn how to reach the first one."""
+        return self.path / f"meeting-{attempt}.json"
+
     def log(self, rank: int) -> Path:
         """Standard output and error of a rank."""
         return self.path / "logs" / f"rank{rank}.log"
+
+    @property
+    def launcher_log(self) -> Path:
+        """What the launcher of the ranks printed, and ranks that did not come to know their number."""
+        return self.path / "logs" / "launcher.log"
 
 
 def write_atomic(path: Path, text: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import matplotlib as mpl
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -16,21 +17,30 @@ from .catalogue import FORMATS
 
 NOTE_LINE_IN = 0.12
 """Height of a line of the note, inches."""
+POSITION_DIGITS = 6
+"""Of a position in a figure, in parts of its width and height."""
 METADATA = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": {}}
 """No dates: the same table gives the same bytes."""
 
 
-def new_figure(width_in: float, height_in: float, title: str, note: str) -> Figure:
-    """An empty sheet with the title above and the note below; add axes with `figure.subplots`."""
-    lines = style.plain(note, int(width_in * 19)).count("\n") + 1 if note else 0
+def new_figure(width_in: float, height_in: float, title: str, note: str, mark: str = "") -> Figure:
+    """An empty sheet with the title above, below the note and what is missing; add axes with `figure.subplots`."""
+    texts = {
+        style.plain(text, int(width_in * 19)): look
+        for text, look in ((note, style.NOTE), (mark, style.PARTIAL_MARK))
+        if text
+    }
+    lines = sum(text.count("\n") + 1 for text in texts)
     height_in += lines * NOTE_LINE_IN
     figure = Figure(figsize=(width_in, height_in), layout="constrained")
     figure.suptitle(style.plain(title, int(width_in * 13)), x=0.01, ha="left")
-    if note:
+    if lines:
         bottom = (lines * NOTE_LINE_IN + 0.06) / height_in
         figure.get_layout_engine().set(rect=(0, bottom, 1, 1 - bottom))
-        text = style.plain(note, int(width_in * 19))
-        figure.text(0.01, 0.04 / height_in, text, fontsize=6, color=style.MID, va="bottom")
+    below_in = 0.04
+    for text, look in texts.items():
+        figure.text(0.01, below_in / height_in, text, va="bottom", **look)
+        below_in += (text.count("\n") + 1) * NOTE_LINE_IN
     return figure
 
 
@@ -71,5 +81,15 @@ def say(axis: Axes, text: str) -> Figure:
 
 def save(figure: Figure, stem: Path) -> None:
     """Write <stem>.svg, .png and .pdf."""
+    _settle(figure)
     for suffix in FORMATS:
         figure.savefig(stem.with_name(f"{stem.name}.{suffix}"), metadata=METADATA[suffix])
+
+
+def _settle(figure: Figure) -> None:
+    """Lay the figure out once: the last bits of the solver's answer, another every time, would name parts of an SVG."""
+    figure.set_dpi(mpl.rcParams["savefig.dpi"])  # letters of a coarser grid are narrower
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    for axis in figure.axes:
+        axis.set_position([round(edge, POSITION_DIGITS) for edge in axis.get_position().bounds])

@@ -32,6 +32,8 @@ def caption(
     over = " over epochs" if entry.kind == "curves" else ""
     subject = style.METRIC_LABELS[metric]
     parts = [f"{subject[0].upper()}{subject[1:]}{over}{by}.", shown, _seeds_text(cells), _rule_text(rules)]
+    if (cells["seeds"] > cells["n"]).any():
+        parts.append(_missing_text(cells))
     if cells["diverged"].any():
         parts.append(_diverged_text(entry.kind, chance))
     return " ".join(part for part in parts if part)
@@ -52,6 +54,12 @@ def _seeds_text(cells: pd.DataFrame) -> str:
     groups = [f"{count} at {' / '.join(counts.index[counts == count])}" for count in counts.unique()]
     text = f"n: {'; '.join(groups) if len(groups) > 1 else f'{counts.iloc[0]} a cell'}."
     return text + (" One seed in a cell has no interval and supports no verdict." if (cells["n"] == 1).any() else "")
+
+
+def _missing_text(cells: pd.DataFrame) -> str:
+    counts = {state: int(cells[state].sum()) for state in ("failed", "pending")}
+    missing = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
+    return f"Missing: {missing}; no run is drawn before it is published, however far it is."
 
 
 def _rule_text(rules: set) -> str:

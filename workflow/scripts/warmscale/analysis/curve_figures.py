@@ -29,12 +29,14 @@ def curves(
     target: float | None = None,
     zoom: Window | None = None,
     note: str = "",
+    mark: str = "",
 ) -> Figure:
     """Accuracy over epochs: a line a seed, the mean and its interval a cell; beside it the zoomed window, if any.
 
     frame: as `frames.curves_frame` makes it; names: the factors that tell its cells apart.
     """
-    figure = canvas.new_figure(style.FULL_WIDTH_IN if zoom else style.SINGLE_WIDTH_IN, style.HEIGHT_IN, title, note)
+    width_in = style.FULL_WIDTH_IN if zoom else style.SINGLE_WIDTH_IN
+    figure = canvas.new_figure(width_in, style.HEIGHT_IN, title, note, mark)
     data = frame.dropna(subset=["epoch"])
     if data.empty:
         return canvas.say(figure.subplots(), canvas.why_empty(frame))

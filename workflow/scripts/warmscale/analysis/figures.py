@@ -16,6 +16,7 @@ from .curve_figures import Window, curves
 from .final_figures import final
 from .levels import level_points
 from .metrics import chance_level
+from .missing import missing_text
 from .rate_figures import learning_rates, realised_rates
 from .tables import Tables
 
@@ -24,15 +25,16 @@ def draw_all(study: Study, tables: Tables, folder: Path) -> None:
     """Draw every figure of a study, each with the table it was drawn from beside it."""
     folder.mkdir(parents=True, exist_ok=True)
     entries = figures_of(study)
-    _delete_others(folder, {entry.name for entry in entries})
+    delete_others(folder, {entry.name for entry in entries})
     for entry in entries:
         frame = figure_frame(entry, study, tables)
         frame.to_csv(folder / f"{entry.name}.csv", index=False, lineterminator="\n")
         with style.applied():
-            canvas.save(draw(entry, study, tables.points, frame), folder / entry.name)
+            figure = draw(entry, study, tables.points, frame, partial_mark(entry, tables))
+            canvas.save(figure, folder / entry.name)
 
 
-def _delete_others(folder: Path, names: Set[str]) -> None:
+def delete_others(folder: Path, names: Set[str]) -> None:
     """Delete figures of experiments that the study had before: beside the others they would pass for current."""
     for path in folder.iterdir():
         if path.suffix.removeprefix(".") in (*FORMATS, "csv") and path.stem not in names:
@@ -52,17 +54,26 @@ def figure_frame(entry: FigureEntry, study: Study, tables: Tables) -> pd.DataFra
     return frames.curves_frame(own, tables, names, metric, chance_level(metric, study.config.dataset.num_classes))
 
 
-def draw(entry: FigureEntry, study: Study, points: pd.DataFrame, frame: pd.DataFrame) -> Figure:
-    """Draw a figure from its table."""
+def partial_mark(entry: FigureEntry, tables: Tables) -> str:
+    """What a figure says of the runs that it lacks; nothing if it has all of them, or shows no runs."""
+    if entry.kind == "learning-rates":
+        return ""
+    points = tables.points
+    own = points.loc[points["experiment"] == entry.experiment, "run_id"] if entry.experiment else points["run_id"]
+    return missing_text(tables.runs.loc[tables.runs["run_id"].isin(own), "state"])
+
+
+def draw(entry: FigureEntry, study: Study, points: pd.DataFrame, frame: pd.DataFrame, mark: str = "") -> Figure:
+    """Draw a figure from its table; mark: what it says of runs that it lacks."""
     config = study.config
     experiments = {experiment.name: experiment for experiment in config.experiments}
     shown = [entry.experiment] if entry.experiment else list(experiments)
     names = {name: level_points(points, name, factors_of(study, name))[1] for name in shown}
+    texts = {"title": entry.title, "note": config.note, "mark": mark}
     if entry.experiment is None:
         paint = {"learning-rates": learning_rates, "realised-rates": realised_rates}[entry.kind]
-        return paint(frame, names=names, title=entry.title, note=config.note)
-    common = {"names": names[entry.experiment], "metric": config.metric.name, "title": entry.title}
-    common |= {"target": config.target, "note": config.note}
+        return paint(frame, names=names, **texts)
+    common = {"names": names[entry.experiment], "metric": config.metric.name, "target": config.target, **texts}
     if entry.kind == "final":
         return final(frame, **common)
     return curves(frame, zoom=_window(experiments[entry.experiment].zoom, config.metric.name), **common)

@@ -27,13 +27,14 @@ def final(
     title: str,
     target: float | None = None,
     note: str = "",
+    mark: str = "",
 ) -> Figure:
     """The metric of every run by level of the first factor, and the mean of each cell with its interval.
 
     frame: as `frames.final_frame` makes it; names: the factors that tell its cells apart. Cells that differ in
     further factors stand side by side.
     """
-    figure = canvas.new_figure(style.SINGLE_WIDTH_IN, style.HEIGHT_IN, title, note)
+    figure = canvas.new_figure(style.SINGLE_WIDTH_IN, style.HEIGHT_IN, title, note, mark)
     axis = figure.subplots()
     if frame[metric].isna().all():
         return canvas.say(axis, canvas.why_empty(frame))

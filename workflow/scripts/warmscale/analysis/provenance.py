@@ -26,12 +26,44 @@ def provenance(outcomes: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
     }
 
 
-def failures(outcomes: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """The outcomes of the runs that diverged or failed, diverged ones first."""
+def failures(records: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The records of the runs that diverged or failed, diverged ones first."""
     return sorted(
-        (outcome for outcome in outcomes if outcome["state"] in {"diverged", "failed"}),
-        key=lambda outcome: (outcome["state"], outcome["run_id"]),
+        (record for record in records if record["state"] in {"diverged", "failed"}),
+        key=lambda record: (record["state"], record["run_id"]),
     )
+
+
+def log_of(record: Mapping[str, Any]) -> str | None:
+    """The log that says most of why a run did not end: of the rank that is to blame, else of who started the ranks.
+
+    Relative to results/<study>, but for the one of a batch job that started nothing.
+    """
+    attempts, job = record.get("attempts") or (), record.get("job") or {}
+    if not attempts:
+        return job.get("log")
+    rank = attempts[-1].get("rank", 0)
+    return f"state/{record['run_id']}/logs/{'launcher' if rank is None else f'rank{rank}'}.log"
+
+
+def attempt_lines(record: Mapping[str, Any]) -> list[str]:
+    """A line an attempt: how it ended and why, how far it came, where and when."""
+    lines = []
+    for attempt in record.get("attempts") or ():
+        classed = f" ({attempt['failure_class']})" if attempt.get("failure_class") else ""
+        reason = attempt.get("failure")
+        why = f": {reason}" if reason and reason != record.get("failure") else ""
+        job = f"job {attempt['job_id']}" if attempt.get("job_id") else None
+        place = [_steps(attempt), attempt.get("host"), job, moment(attempt["ended"]) if "ended" in attempt else None]
+        lines.append(f"{attempt['number']}: {attempt['state']}{classed}{why}, {', '.join(filter(None, place))}")
+    return lines
+
+
+def _steps(attempt: Mapping[str, Any]) -> str | None:
+    before, done = attempt.get("steps_before") or 0, attempt.get("steps_done")
+    if done is None:
+        return f"from step {before:,}"
+    return f"steps {before:,} to {done:,}" if before else f"{done:,} steps"
 
 
 def moment(seconds: float | None) -> str:

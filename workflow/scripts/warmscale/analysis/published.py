@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,8 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
-from ..records import rows_to_csv, write_atomic
+from ..records import OUTCOMES, STATES, rows_to_csv, write_atomic
+from .unpublished import is_published, unpublished_run
 
 CHUNK_BYTES = 32 * 2**20
 """Text that is parsed at once: 10,000 runs are read with the memory of one chunk."""
@@ -20,10 +23,36 @@ CHUNK_BYTES = 32 * 2**20
 UNQUOTED = pa.csv.WriteOptions(quoting_style="none", quoting_header="none")
 
 
-def read_outcomes(run_ids: Iterable[str], runs_folder: Path) -> dict[str, dict[str, Any]]:
-    """{run_id: run.json} of the runs that are published; the others are left out."""
-    paths = {run_id: runs_folder / run_id / "run.json" for run_id in run_ids}
-    return {run_id: json.loads(path.read_bytes()) for run_id, path in paths.items() if path.exists()}
+@dataclass(frozen=True)
+class Records:
+    """What is known of the runs of a study at one moment."""
+
+    outcomes: Mapping[str, Mapping[str, Any]]
+    """{run_id: run.json} of the published runs."""
+    others: Mapping[str, Mapping[str, Any]]
+    """{run_id: what its private state tells} of the runs that published nothing."""
+
+    @property
+    def missing(self) -> list[Mapping[str, Any]]:
+        """The records of the runs without a result, failed ones first."""
+        found = [record for record in self.all.values() if record["state"] not in OUTCOMES]
+        return sorted(found, key=lambda record: (-STATES.index(record["state"]), record["run_id"]))
+
+    @property
+    def all(self) -> dict[str, Mapping[str, Any]]:
+        """{run_id: record} of every run."""
+        return {**self.outcomes, **self.others}
+
+
+def read_records(run_ids: Collection[str], results: Path) -> Records:
+    """What is under results/<study> of these runs."""
+    folders = {run_id: results / "runs" / run_id for run_id in run_ids}
+    now = time.time()
+    published = {run_id: folder / "run.json" for run_id, folder in folders.items() if is_published(folder)}
+    return Records(
+        outcomes={run_id: json.loads(path.read_bytes()) for run_id, path in published.items()},
+        others={run_id: unpublished_run(results, run_id, now) for run_id in run_ids if run_id not in published},
+    )
 
 
 def read_csvs(paths: Iterable[Path], schema: pa.Schema, chunk_bytes: int = CHUNK_BYTES) -> Iterator[pa.Table]:

@@ -20,12 +20,14 @@ NO_DEVIATION = 1e-12
 """Relative; rounding of the last bits is none."""
 
 
-def learning_rates(frame: pd.DataFrame, *, names: Mapping[str, Sequence[str]], title: str, note: str = "") -> Figure:
+def learning_rates(
+    frame: pd.DataFrame, *, names: Mapping[str, Sequence[str]], title: str, note: str = "", mark: str = ""
+) -> Figure:
     """The schedule of every cell in closed form.
 
     frame: as `rate_frames.schedules_frame` makes it; names: {experiment: factors that tell its cells apart}.
     """
-    figure = _sheet(len(names), title, note)
+    figure = _sheet(len(names), title, note, mark)
     for axis, experiment in _panels(figure, names):
         own = frame[frame["experiment"] == experiment]
         keys = _draw_lines(axis, own, "learning_rate", names[experiment], to_the_end=True)
@@ -34,32 +36,36 @@ def learning_rates(frame: pd.DataFrame, *, names: Mapping[str, Sequence[str]], t
     return figure
 
 
-def realised_rates(frame: pd.DataFrame, *, names: Mapping[str, Sequence[str]], title: str, note: str = "") -> Figure:
+def realised_rates(
+    frame: pd.DataFrame, *, names: Mapping[str, Sequence[str]], title: str, note: str = "", mark: str = ""
+) -> Figure:
     """What the optimizer used at the audited steps, over base_lr * scale_factor: an unscaled arm stands at 1 / k.
 
     frame: as `rate_frames.realised_frame` makes it; names: {experiment: factors that tell its cells apart}.
     """
-    figure = _sheet(len(names), title, note)
+    figure = _sheet(len(names), title, note, mark)
     for axis, experiment in _panels(figure, names):
         own = frame[frame["experiment"] == experiment]
-        if own.empty:
+        audited = own.dropna(subset=["step"])
+        if audited.empty:
             canvas.say(axis, "No audited step yet")
             continue
         keys = _draw_lines(axis, own, "realised", names[experiment], to_the_end=False)
-        for _, rows in own.groupby("level", sort=False):
+        for _, rows in audited.groupby("level", sort=False):
             apart = rows[rows["realised_max"] > rows["realised_min"]]
             axis.vlines(apart["epoch"], apart["realised_min"], apart["realised_max"], **style.RANGE)
             axis.plot(rows["epoch"], rows["expected"], clip_on=False, **_expected_look(rows))
-        label = f"closed form\n({_deviation(own['deviation'].max())})"
-        keys.append(Line2D([], [], label=label, **_expected_look(own[own["level"] == own["level"].iloc[0]])))
+        label = f"closed form\n({_deviation(audited['deviation'].max())})"
+        first = audited[audited["level"] == audited["level"].iloc[0]]
+        keys.append(Line2D([], [], label=label, **_expected_look(first)))
         canvas.legend(axis, keys, style.factors_label(names[experiment], width=18))
         axis.set_ylabel("realised / (base_lr · k)")
     return figure
 
 
-def _sheet(panels: int, title: str, note: str) -> Figure:
+def _sheet(panels: int, title: str, note: str, mark: str) -> Figure:
     width_in = style.FULL_WIDTH_IN if panels > 1 else style.SINGLE_WIDTH_IN
-    return canvas.new_figure(width_in, -(-panels // COLUMNS) * PANEL_HEIGHT_IN + 0.3, title, note)
+    return canvas.new_figure(width_in, -(-panels // COLUMNS) * PANEL_HEIGHT_IN + 0.3, title, note, mark)
 
 
 def _panels(figure: Figure, experiments: Iterable[str]) -> Iterator[tuple[Axes, str]]:
@@ -79,7 +85,7 @@ def _draw_lines(axis: Axes, own: pd.DataFrame, value: str, names: Sequence[str],
 
     to_the_end: the rate of the last step holds until training ends.
     """
-    looks = style.looks(own, names)
+    looks = style.looks(own, names)  # a cell without a step keeps its place among them
     widths = np.linspace(3.0, 1.0, len(looks)) if len(looks) > 1 else [1.5]
     keys = []
     for (level, look), width in zip(looks.items(), widths, strict=True):
@@ -90,7 +96,8 @@ def _draw_lines(axis: Axes, own: pd.DataFrame, value: str, names: Sequence[str],
         elif to_the_end:
             rows = pd.concat([rows, rows.tail(1).assign(epoch=lambda end: end["total_epochs"])])
         axis.plot(rows["epoch"], rows[value], clip_on=False, **line)
-        keys.append(Line2D([], [], label=style.plain(level), **line))
+        none_yet = " (no step yet)" if rows["step"].isna().all() else ""
+        keys.append(Line2D([], [], label=style.plain(f"{level}{none_yet}"), **line))
     axis.set_yscale("log", nonpositive="mask")
     canvas.epochs_axis(axis, 0, own["total_epochs"].max())
     return keys

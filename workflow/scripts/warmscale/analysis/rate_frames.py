@@ -47,13 +47,15 @@ def realised_frame(study: Study, points: pd.DataFrame, runs: pd.DataFrame, steps
     points, runs, steps: the tables
     -> (rows: cell, audited step): experiment, level, factors, step, epoch, total_epochs, n (runs), realised,
     realised_min, realised_max (mean and range over runs), expected, deviation (the largest, relative to expected).
+    A cell without an audited step has one row without a step.
     """
     rates = _relative_rates(steps, runs)
     parts = []
     for own in _cells(study, points, ["level", "seed"]):
         cells = own.drop(columns="run_id").drop_duplicates("level")
         rows = own[["level", "run_id"]].merge(rates, on="run_id", sort=False)
-        parts.append(cells.merge(_over_runs(rows), on="level", sort=False))
+        over_runs = cells.merge(_over_runs(rows), on="level", how="left", sort=False)
+        parts.append(over_runs.assign(n=over_runs["n"].fillna(0).astype(int)))
     return pd.concat(parts, ignore_index=True)
 
 

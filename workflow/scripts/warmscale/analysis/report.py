@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +16,13 @@ from ..study import Study
 from . import style
 from .captions import STUDY_WIDE, caption
 from .catalogue import FigureEntry, factors_of, figures_of
+from .figures import partial_mark
 from .frames import final_frame
 from .levels import level_points
 from .metrics import chance_level
-from .provenance import failures, moment, provenance
+from .missing import missing_text
+from .provenance import attempt_lines, failures, log_of, moment, provenance
+from .published import Records
 from .statistics import cells
 from .tables import Tables
 
@@ -44,27 +46,45 @@ RUN_COLUMNS = {
 }
 """Columns of the runs table of the page, and their headings; tables/runs.csv has all."""
 
+NAMED_AT_THE_TOP = 10
+"""Missing runs that the top of the page names; below stand all."""
 
-def page(study: Study, tables: Tables, outcomes: Mapping[str, Mapping], figures: Path, template: Path) -> str:
-    """The page as HTML; figures: the folder that they were drawn into; outcomes: {run_id: run.json}."""
+
+def page(
+    study: Study, tables: Tables, records: Records, figures: Path, template: Path, as_of: float | None = None
+) -> str:
+    """The page as HTML.
+
+    figures: the folder that they were drawn into; as_of: when the records were read, seconds since 1970, for a page
+    that is made outside of its rule, and so without a bundle.
+    """
     loader = jinja2.FileSystemLoader(template.parent)
     environment = jinja2.Environment(
         loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"percent": _percent, "number": _number, "moment": moment}
-    ran = [outcomes[run_id] for run_id in study.runs if run_id in outcomes]
+    filters = {"percent": _percent, "number": _number, "moment": moment, "log_of": log_of, "lines": attempt_lines}
+    environment.filters |= filters
+    ran = [records.outcomes[run_id] for run_id in study.runs if run_id in records.outcomes]
+    missing = records.missing
     return environment.get_template(template.name).render(
         study=study,
         states=_states(tables.runs),
         state_colors=style.STATE_COLORS,
         experiments=[_experiment(study, tables, figures, name.name) for name in study.config.experiments],
         overall=[
-            _figure(entry, figures, STUDY_WIDE[entry.kind]) for entry in figures_of(study) if not entry.experiment
+            _figure(entry, figures, f"{STUDY_WIDE[entry.kind]} {partial_mark(entry, tables)}".strip())
+            for entry in figures_of(study)
+            if not entry.experiment
         ],
         run_columns=RUN_COLUMNS,
         runs=tables.runs.astype(object).where(tables.runs.notna(), None).to_dict("records"),
         metric=style.METRIC_LABELS[study.config.metric.name],
-        failures=failures(ran),
+        partial=missing_text(tables.runs["state"]),
+        as_of=as_of,
+        missing=missing,
+        named_at_the_top=NAMED_AT_THE_TOP,
+        failures=failures(records.all.values()),
+        not_ended=[record for record in missing if record["state"] != "failed"],
         provenance=provenance(ran),
         config=config_yaml(study),
     )

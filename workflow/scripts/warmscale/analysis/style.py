@@ -63,6 +63,8 @@ BAND = {"alpha": 0.16, "linewidth": 0}
 ZOOM_FRAME = {"fill": False, "edgecolor": MID, "linewidth": 0.7, "zorder": 4}
 EXPECTED_LINE = {"color": "black", "linewidth": 0.7, "linestyle": (0, (1, 2)), "drawstyle": "steps-post"}
 EXPECTED_POINT = {"color": "black", "marker": ".", "markersize": 2.5, "linestyle": "none", "zorder": 4}
+NOTE = {"fontsize": 6, "color": MID}
+PARTIAL_MARK = {"fontsize": 6.5, "color": STATE_COLORS["failed"], "weight": "bold"}
 BLACK_EDGE = {"markeredgecolor": "black", "markeredgewidth": 0.7}
 DIVERGED_MARK = {"marker": "X", "markersize": 7, "linestyle": "none", **BLACK_EDGE}
 

@@ -16,6 +16,7 @@ from ..study import Study
 from ..study.recipe import WarmupRule
 from . import published
 from .metrics import chance_level, run_metrics
+from .published import Records
 from .schemas import EPOCHS, METRIC_COLUMNS, STEPS, points_schema, runs_schema
 
 POINT_COLUMNS = ("experiment", "run_id", "seed")
@@ -37,16 +38,19 @@ class Tables:
     """A row a run and audited step."""
 
 
-def make_tables(study: Study, results: Path) -> None:
-    """Aggregate what is published under results/<study>/runs into results/<study>/tables."""
-    folders, tables = results / "runs", results / "tables"
+def make_tables(study: Study, results: Path, records: Records | None = None, folder: Path | None = None) -> None:
+    """Aggregate what is published under results/<study>/runs into results/<study>/tables, or another folder.
+
+    Runs that are not published have their rows in `runs` and `points`, and none in `epochs` and `steps`.
+    """
+    tables = folder or results / "tables"
+    records = records or published.read_records(study.runs, results)
     for name, schema in (("epochs", EPOCHS), ("steps", STEPS)):
-        paths = (folders / run_id / f"{name}.csv" for run_id in study.runs)
+        paths = (results / "runs" / run_id / f"{name}.csv" for run_id in study.runs if run_id in records.outcomes)
         published.write_measured(published.read_csvs(paths, schema), schema, tables / name)
     columns = ["run_id", "epoch", "top1", "top5", "images_per_sec"]
     metrics = run_metrics(pd.read_parquet(tables / "epochs.parquet", columns=columns))
-    outcomes = published.read_outcomes(study.runs, folders)
-    published.write_described(runs_rows(study, outcomes, metrics), runs_schema(), tables / "runs")
+    published.write_described(runs_rows(study, records.all, metrics), runs_schema(), tables / "runs")
     points = points_rows(study)
     factors = dict.fromkeys(leaf for row in points for leaf in row if leaf not in POINT_COLUMNS)
     schema = points_schema({leaf: [row.get(leaf) for row in points] for leaf in factors})
@@ -64,8 +68,8 @@ def read_tables(folder: Path) -> Tables:
     )
 
 
-def runs_rows(study: Study, outcomes: Mapping[str, Mapping], metrics: pd.DataFrame) -> list[dict[str, Any]]:
-    """A row a run of the study, in its order; a run without a published outcome is pending."""
+def runs_rows(study: Study, records: Mapping[str, Mapping], metrics: pd.DataFrame) -> list[dict[str, Any]]:
+    """A row a run of the study, in its order; a run that nothing is known of is pending."""
     schema = runs_schema()
     by_run = metrics.astype(object).where(metrics.notna(), None).to_dict("index")
     num_classes = study.config.dataset.num_classes
@@ -73,7 +77,7 @@ def runs_rows(study: Study, outcomes: Mapping[str, Mapping], metrics: pd.DataFra
     for run_id, run in study.runs.items():
         row = {"run_id": run_id, "experiments": ";".join(study.experiments_of(run_id))} | run.columns()
         row |= {"total_epochs": run.content["epochs"], "metric_rule": study.metric_rule(run)}
-        row |= _outcome(outcomes.get(run_id), by_run.get(run_id, {}), study.metric_rule(run), num_classes)
+        row |= _outcome(records.get(run_id), by_run.get(run_id, {}), study.metric_rule(run), num_classes)
         rows.append(_as_types(row, schema))
     return rows
 

@@ -139,11 +139,20 @@ group: LARS and LAMB would adapt to pieces of it; autocast's gradients are avera
 not told of overflows."""
 
 
+WHERE_FIELDS = {"ranks_per_node", "max_nodes", "nodes"}
+"""Fields of a placement that say where the ranks of a run are; the others are settings of the trainer."""
+
+
 class Placement(Strict):
     """How runs are carried out here. Never part of a run id."""
 
-    max_ranks: Count = 1
-    """A run uses the most ranks up to this that divide its workers."""
+    ranks_per_node: Count | None = None
+    """Most ranks of a run on a node; null: one a GPU of the node, or 1 on CPUs."""
+    max_nodes: Count = 1
+    """A run uses the most ranks on up to so many nodes that divide its workers."""
+    nodes: Count | Annotated[list[Count], Field(min_length=1)] | None = None
+    """Number of nodes, or allowed numbers, whatever max_nodes is: a run uses the largest whose ranks, on full nodes,
+    divide its workers; null: any up to max_nodes."""
     zero_stage: Literal[0, 1] = 0
     """ZeRO stage: 1 spreads the optimizer's state over ranks."""
     device: Literal["auto", "cpu", "cuda"] = "auto"

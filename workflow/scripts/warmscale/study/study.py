@@ -9,7 +9,9 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from .config import ZERO_1_ONLY, Experiment, Seeds, StudyConfig
+from ..cluster import placement as placements
+from ..cluster.placement import PlacementError, Where
+from .config import ZERO_1_ONLY, Experiment, Placement, Seeds, StudyConfig
 from .errors import StudyError, closest, explain, join_path, shown
 from .grid import Values, grid_errors, grid_points, repeated_leaves, repeated_seeds, seed_list, too_large
 from .point_errors import leaf_errors, validated
@@ -55,10 +57,9 @@ class Study:
         """How the epochs of a run become one number: the study's rule, or the default for its decay."""
         return self.config.metric.of_run or ("median_last_5" if run.recipe.decay.kind == "step" else "last")
 
-    def ranks(self, run: Run) -> int:
-        """The most ranks up to placement.max_ranks that share the workers of a run equally."""
-        most = min(self.config.placement.max_ranks, run.recipe.workers)
-        return next(ranks for ranks in range(most, 0, -1) if run.recipe.workers % ranks == 0)
+    def where(self, run: Run, nodes: int | None = None) -> Where:
+        """Nodes and ranks that carry out a run, as its placement says or on so many nodes; raises PlacementError."""
+        return _where(self.config.placement, run.recipe.workers, nodes)
 
     @cached_property
     def _experiments(self) -> dict[str, list[str]]:
@@ -99,9 +100,26 @@ def load_study(raw: Mapping[str, Any]) -> Study:
                 points.setdefault(key, Point(experiment.name, levels, seed, run.run_id))
     if config and config.placement.zero_stage:
         lines += [line for run in runs.values() for line in _zero_errors(run)]
+    lines += [line for run in runs.values() for line in _node_errors(config.placement, run)]
     if lines or config is None:
         raise StudyError(lines)
     return Study(config, dict(raw), runs, tuple(points.values()))
+
+
+def _where(placement: Placement, workers: int, nodes: int | None = None) -> Where:
+    a_node = placement.ranks_per_node or 1
+    return placements.place(
+        workers, ranks_per_node=a_node, max_nodes=placement.max_nodes, nodes=nodes or placement.nodes
+    )
+
+
+def _node_errors(placement: Placement, run: Run) -> list[str]:
+    """Numbers of nodes that can never carry out a run, once it is known how many ranks a node has."""
+    try:
+        _where(placement, run.recipe.workers)
+    except PlacementError as error:
+        return [str(error)] if placement.ranks_per_node else []
+    return []
 
 
 def _zero_errors(run: Run) -> list[str]:

@@ -15,11 +15,11 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
+from ..cluster.discovery import Rank
 from ..records import read_json, write_json
 from .batchnorm import RunningStatistics
 from .engine import Engine
 from .model import ConfigError
-from .ranks import Rank
 
 
 @dataclass(frozen=True)

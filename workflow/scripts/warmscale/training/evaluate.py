@@ -8,10 +8,10 @@ import torch
 import torch.distributed as dist
 from torch.nn import functional
 
+from ..cluster.discovery import Rank
 from .engine import Engine, evaluating
 from .images import Images
 from .loader import val_batches
-from .ranks import Rank
 
 VAL_BATCH_SIZE = 256
 

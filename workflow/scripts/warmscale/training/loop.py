@@ -76,7 +76,7 @@ class Loop:
         for step in range(first_step, training.schedule.total_steps):
             started = time.monotonic()
             measure = step == first_step or step in training.epoch_starts
-            vitals = take_step(training, self._expected(step, measure), batches, stop=self.stop.requested)
+            vitals = take_step(training, self._expected(step, measure), batches, stop=self.stop.is_due())
             if math.isfinite(vitals.loss):
                 self._count(vitals, step)
                 self._record(training.audit.finish(training.engine.loss_scale), vitals)
@@ -175,6 +175,7 @@ class Loop:
             training.rank,
             threads=training.settings["loader_threads"],
         )
+        training.check_lease()
         if training.rank.is_first:
             row = {
                 "run_id": training.run_id,

@@ -1,11 +1,16 @@
-"""Which code on which processor: what a result has to name. Standard library only."""
+"""Which code in which surroundings: what a result has to name. Standard library only."""
 
 from __future__ import annotations
 
+import hashlib
+import os
 import platform
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
+
+from ..records import read_json, write_json
 
 
 def source_commit() -> dict[str, Any]:
@@ -31,3 +36,35 @@ def processor() -> str:
         lines = []
     names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     return next(names, platform.machine())
+
+
+def modules() -> list[str]:
+    """Environment modules that are loaded, in order."""
+    return [name for name in os.environ.get("LOADEDMODULES", "").split(":") if name]
+
+
+def nvidia_driver() -> str | None:
+    """Version of the NVIDIA driver; None where there is none."""
+    try:
+        told = Path("/proc/driver/nvidia/version").read_text()
+    except OSError:
+        return None
+    found = re.search(r"Kernel Module\D*(\d+(?:\.\d+)+)", told)
+    return found[1] if found else None
+
+
+def image_facts(image: Path, known: Path) -> dict[str, Any]:
+    """Path and SHA-256 of a container's image file; `known` keeps digests, because images are large.
+
+    An unpacked image, a folder, has no digest.
+    """
+    facts: dict[str, Any] = {"path": str(image), "sha256": None}
+    if not image.is_file():
+        return facts
+    status, digests = image.stat(), read_json(known) or {}
+    key = f"{image.resolve()} {status.st_size} {status.st_mtime_ns}"
+    if key not in digests:
+        with image.open("rb") as file:
+            digests[key] = hashlib.file_digest(file, "sha256").hexdigest()
+        write_json(known, digests)
+    return {**facts, "sha256": digests[key]}

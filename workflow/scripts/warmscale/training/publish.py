@@ -48,9 +48,10 @@ def run_record(run_id: str, content: Mapping[str, Any], state: StateFolder) -> d
         **outcome,
         "failure_class": last["failure_class"] if failed else None,
         "failure": last["failure"] if failed else None,
+        "advice": last.get("advice") if failed else None,
         "attempts": attempts,
-        # one node: its wall-clock time, whatever else ran beside it
-        "node_hours": sum(attempt["ended"] - attempt["started"] for attempt in attempts) / 3600,
+        # wall-clock time of its nodes, whatever else ran beside it
+        "node_hours": sum(attempt["nodes"] * (attempt["ended"] - attempt["started"]) for attempt in attempts) / 3600,
         **(read_json(state.environment) or {}),
     }
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import platform
 import socket
 import traceback
@@ -15,40 +14,53 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
+from ..cluster.discovery import Rank
 from ..records import EPOCH_COLUMNS, STEP_COLUMNS, StateFolder, keep_rows, read_json, read_rows, write_json
+from . import memory_reason
 from .audit import AuditError
 from .loop import Ending, Loop, Totals
+from .memory import is_out_of_memory
 from .model import ConfigError
-from .provenance import processor, source_commit
-from .ranks import choose_device, join_ranks, rank_from_environment
+from .provenance import modules, nvidia_driver, processor, source_commit
+from .ranks import choose_device, join_ranks
 from .setup import set_up
 from .signals import PAUSED_EXIT_CODE, Stop
-from .training import Training
+from .training import LeaseLostError, Training
 from .tree import DataError
 
 PACKAGES = ("torch", "torchvision", "deepspeed", "numpy", "pillow", "timm")
 FAILURES = (
     (AuditError, "audit"),
+    (LeaseLostError, "duplicate"),
     (DataError, "data"),
     (ConfigError, "config"),
-    (torch.OutOfMemoryError, "out_of_memory"),
-    (MemoryError, "out_of_memory"),
     (dist.DistError, "communication"),
 )
 
 
-def train_rank(run_id: str, settings: Mapping[str, Any], stop: Stop, *, state: Path, index: Path, root: Path) -> int:
+def train_rank(
+    run_id: str,
+    settings: Mapping[str, Any],
+    stop: Stop,
+    *,
+    rank: Rank,
+    attempt: int,
+    state: StateFolder,
+    lease: Path | None,
+    index: Path,
+    root: Path,
+) -> int:
     """Train a run on this rank and return the exit code: 0 with an outcome, 75 when paused, 1 on failure."""
-    folder = StateFolder(state)
+    device, training = torch.device("cpu"), None
     try:
-        rank = rank_from_environment(os.environ)
         device = choose_device(settings["device"], rank)
-        join_ranks(rank, device)
-        content = read_json(folder.content)
-        training = set_up(run_id, content, settings, state=folder, index=index, root=root, rank=rank, device=device)
+        join_ranks(rank, device, state.meeting(attempt))
+        content = read_json(state.content)
+        place = {"state": state, "lease": lease, "index": index, "root": root}
+        training = set_up(run_id, content, settings, rank=rank, device=device, **place)
         ending = _train(training, stop)
     except Exception as error:
-        _leave_reason(folder, error)
+        _leave_reason(state, error, rank, device, training)
         return 1
     dist.destroy_process_group()
     return PAUSED_EXIT_CODE if ending.state == "paused" else 0
@@ -86,18 +98,24 @@ def _leave_ending(training: Training, ending: Ending) -> None:
         "images_seen": ending.totals.images_seen,
         "weights_kept": training.settings["keep_weights"],
     }
+    training.check_lease()
     write_json(training.state.outcome, outcome)
 
 
-def _leave_reason(folder: StateFolder, error: Exception) -> None:
+def _leave_reason(
+    state: StateFolder, error: Exception, rank: Rank, device: torch.device, training: Training | None
+) -> None:
     """Write the first reason of any rank: what other ranks say afterwards follows from it."""
     traceback.print_exc()
-    failure_class = next((name for kind, name in FAILURES if isinstance(error, kind)), "bug")
-    if isinstance(error, RuntimeError) and "gloo" in str(error):  # gloo has no exception of its own
-        failure_class = "communication"
-    first_line = str(error).partition("\n")[0] or type(error).__name__
-    if not folder.failure.exists():
-        write_json(folder.failure, {"failure_class": failure_class, "failure": first_line})
+    if is_out_of_memory(error):
+        memory_reason.leave_reason(state, error, rank.rank, device, training)
+    else:
+        failure_class = next((name for kind, name in FAILURES if isinstance(error, kind)), "bug")
+        if isinstance(error, RuntimeError) and "gloo" in str(error):  # gloo has no exception of its own
+            failure_class = "communication"
+        first_line = str(error).partition("\n")[0] or type(error).__name__
+        reason = {"failure_class": failure_class, "failure": first_line, "rank": rank.rank}
+        memory_reason.write_first(state.failure, reason)
 
 
 def _write_environment(training: Training) -> None:
@@ -110,6 +128,7 @@ def _write_environment(training: Training) -> None:
     versions = {name: metadata.version(name) for name in PACKAGES} | {"python": platform.python_version()}
     if is_cuda:
         versions |= {"cuda": torch.version.cuda, "nccl": ".".join(map(str, torch.cuda.nccl.version()))}
+        versions |= {"driver": nvidia_driver()}
     environment = {
         "hosts": sorted(set(hosts)),
         "world_size": training.rank.world_size,
@@ -118,6 +137,8 @@ def _write_environment(training: Training) -> None:
         "device": training.device.type,
         "device_name": torch.cuda.get_device_name(training.device) if is_cuda else processor(),
         "versions": versions,
+        "modules": modules(),
+        "image": (read_json(training.state.attempt) or {}).get("image"),
         "commit": source_commit(),
     }
     write_json(training.state.environment, environment)

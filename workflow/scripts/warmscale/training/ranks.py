@@ -1,64 +1,66 @@
-"""Which rank this process is, and how the ranks find each other."""
+"""How the ranks of a run find each other, and each its device."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
+import socket
+import time
 from datetime import timedelta
+from pathlib import Path
 
 import torch
 import torch.distributed as dist
 
+from ..cluster.discovery import Rank
+from ..records import read_json, write_json
 from .model import ConfigError
 
 TIMEOUT = timedelta(minutes=30)
-
-
-@dataclass(frozen=True)
-class Rank:
-    """A process with one device."""
-
-    rank: int
-    world_size: int
-    local_rank: int
-
-    @property
-    def is_first(self) -> bool:
-        """The rank that writes what is written once."""
-        return self.rank == 0
-
-
-def rank_from_environment(environment: Mapping[str, str]) -> Rank:
-    """RANK, WORLD_SIZE and LOCAL_RANK; a process that nobody launched is the only one."""
-    return Rank(*(int(environment.get(name, default)) for name, default in _VARIABLES))
-
-
-_VARIABLES = (("RANK", 0), ("WORLD_SIZE", 1), ("LOCAL_RANK", 0))
+MEETING_TIMEOUT = timedelta(minutes=10)
+"""For all ranks to have started, and for a shared file system to show what the first one wrote."""
+POLL_SEC = 0.1
 
 
 def choose_device(requested: str, rank: Rank) -> torch.device:
-    """The rank's GPU where there is one, else the CPU, unless told otherwise; raises ConfigError if it lacks a GPU."""
+    """The rank's GPU where there is one, else the CPU, unless told otherwise; raises ConfigError if it lacks a GPU.
+
+    Our own parent and torchrun show a rank all GPUs of its node; other launchers may be told to show it only its own.
+    """
     gpus = torch.cuda.device_count() if requested != "cpu" else 0
     if requested == "cpu" or (requested == "auto" and not gpus):
         return torch.device("cpu")
-    if rank.local_rank >= gpus:
+    index = 0 if gpus == 1 and "RANK" not in os.environ else rank.local_rank
+    if index >= gpus:
         raise ConfigError(f"placement: rank {rank.local_rank} of this node needs a GPU of its own; the node has {gpus}")
-    device = torch.device("cuda", rank.local_rank)
+    device = torch.device("cuda", index)
     torch.cuda.set_device(device)
     return device
 
 
-def join_ranks(rank: Rank, device: torch.device) -> None:
+def join_ranks(rank: Rank, device: torch.device, meeting: Path) -> None:
     """Set up communication between ranks; a collective.
 
-    On one node the ranks meet in a file of the run's own, so that runs side by side cannot take each other's port.
+    Raises RuntimeError where the ranks do not meet in time.
     """
-    meeting = os.environ.get("WARMSCALE_MEETING_FILE")
-    dist.init_process_group(
-        backend="nccl" if device.type == "cuda" else "gloo",
-        init_method=f"file://{meeting}" if meeting else "env://",
-        rank=rank.rank,
-        world_size=rank.world_size,
-        timeout=TIMEOUT,
-    )
+    backend = "nccl" if device.type == "cuda" else "gloo"
+    if rank.master:  # torchrun's agents have met, and its variables tell where
+        dist.init_process_group(backend, init_method="env://", timeout=TIMEOUT)
+        return
+    store = dist.HashStore() if rank.world_size == 1 else _meet(rank, meeting)
+    dist.init_process_group(backend, store=store, rank=rank.rank, world_size=rank.world_size, timeout=TIMEOUT)
+
+
+def _meet(rank: Rank, meeting: Path) -> dist.Store:
+    """The first rank opens a port that the system chooses, and tells the others in a file: no two runs collide."""
+    host = socket.gethostname()
+    if rank.is_first:
+        store = dist.TCPStore("localhost", 0, rank.world_size, is_master=True, wait_for_workers=False, timeout=TIMEOUT)
+        write_json(meeting, {"host": host, "port": store.port})
+        return store
+    give_up = time.monotonic() + MEETING_TIMEOUT.total_seconds()
+    while (first := read_json(meeting)) is None:
+        if time.monotonic() > give_up:
+            raise RuntimeError(f"rank {rank.rank} on {host} waited {MEETING_TIMEOUT} for the first rank's {meeting}")
+        time.sleep(POLL_SEC)
+    address = "localhost" if first["host"] == host else first["host"]
+    return dist.TCPStore(address, first["port"], rank.world_size, is_master=False, timeout=TIMEOUT)

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from ..cluster.discovery import Rank
 from ..records import StateFolder
 from ..study.config import ZERO_1_ONLY
 from ..study.content import filled
@@ -21,7 +22,6 @@ from .images import Images
 from .model import ConfigError, build_model
 from .optimizer import build_optimizer
 from .progress import Progress
-from .ranks import Rank
 from .training import Training, micro_batch_size
 from .tree import Split, read_index
 
@@ -36,6 +36,7 @@ def set_up(
     root: Path,
     rank: Rank,
     device: torch.device,
+    lease: Path | None = None,
 ) -> Training:
     """Build a training whose ranks have joined; a collective."""
     recipe = filled(content)
@@ -67,6 +68,7 @@ def set_up(
         recipe=recipe,
         settings=settings,
         state=state,
+        lease=lease,
         rank=rank,
         device=device,
         engine=engine,

@@ -8,65 +8,94 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
+
+from ..lease import is_current
+from .deadline import Deadline
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2)
 PAUSED_EXIT_CODE = 75
 """EX_TEMPFAIL, try again: LSF can be told to requeue a job that ends with it."""
+DUPLICATE_EXIT_CODE = 73
+"""EX_CANTCREAT: another copy carries the run out."""
 LAUNCHER_PID = "WARMSCALE_LAUNCHER_PID"
+WATCH_SEC = 0.5
+SILENT_SEC = 30.0
+"""A parent whose heartbeat stood still for so long is gone: less than others wait before they take its run over."""
+_LIBC = ctypes.CDLL(None)
+_PR_SET_PDEATHSIG = 1
 
 
 @dataclass
 class Stop:
-    """Whether somebody asked this process to stop; a rank pauses at the next step boundary then."""
+    """Whether somebody asked this process to stop, or its time is up; a rank pauses at the next step boundary then."""
 
     requested: bool = False
+    deadline: Deadline = field(default_factory=Deadline)
+    pass_on: Callable[[], None] | None = None
+    """What else is to hear of each request."""
+
+    def is_due(self) -> bool:
+        """To be asked once a step."""
+        return self.deadline.is_near() or self.requested
+
+    def request(self, *_: Any) -> None:
+        """Ask to stop; a signal handler too."""
+        self.requested = True
+        if self.pass_on:
+            self.pass_on()
 
 
 def stop_on_signals() -> Stop:
     """Note requests to stop instead of ending by them."""
     stop = Stop()
-
-    def request(*_: Any) -> None:
-        stop.requested = True
-
     for number in STOP_SIGNALS:
-        signal.signal(number, request)
+        signal.signal(number, stop.request)
     return stop
 
 
-@contextlib.contextmanager
-def forwarding_stops(processes: Sequence[subprocess.Popen]) -> Iterator[Stop]:
-    """Hand requests to stop on to processes, also to those that join the sequence later."""
-    stop = Stop()
+def stop_on_file(stop: Stop, file: Path, lease: Path) -> None:
+    """Note requests that come as a file, whatever launcher is in between; or that the parent and its lease are gone."""
 
-    def forward(*_: Any) -> None:
-        stop.requested = True
-        stop_all(processes)
+    def watch() -> None:
+        heartbeat, heard = 0, time.monotonic()
+        while not stop.requested:
+            time.sleep(WATCH_SEC)
+            with contextlib.suppress(OSError):
+                if file.exists() or not is_current(lease):
+                    stop.request()
+                elif heartbeat != (heartbeat := lease.stat().st_mtime_ns):
+                    heard = time.monotonic()
+            if time.monotonic() - heard > SILENT_SEC:
+                stop.request()
 
-    previous = {number: signal.signal(number, forward) for number in STOP_SIGNALS}
-    try:
-        yield stop
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
+    threading.Thread(target=watch, name="stop", daemon=True).start()
 
 
-def stop_all(processes: Sequence[subprocess.Popen]) -> None:
-    """Ask processes that still run to stop."""
+def send_to_all(processes: list[subprocess.Popen], number: signal.Signals) -> None:
+    """Signal the processes that still run."""
     for process in processes:
         if process.poll() is None:
-            process.send_signal(signal.SIGTERM)
+            process.send_signal(number)
+
+
+def end_with_parent() -> None:
+    """Be asked to stop when the parent ends (Linux); for a child between fork and exec."""
+    if hasattr(_LIBC, "prctl"):
+        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def end_with_launcher() -> None:
     """Be killed when the launcher ends (Linux): a second start must not meet ranks of the first."""
-    pr_set_pdeathsig = 1
-    libc = ctypes.CDLL(None)
-    if hasattr(libc, "prctl"):
-        libc.prctl(pr_set_pdeathsig, signal.SIGKILL)
     launcher = os.environ.get(LAUNCHER_PID)
-    if launcher and int(launcher) != os.getppid():  # it ended before it could take this process along
+    if not launcher:  # mpirun and its like end their ranks themselves
+        return
+    if hasattr(_LIBC, "prctl"):
+        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if int(launcher) != os.getppid():  # it ended before it could take this process along
         sys.exit("the launcher of this rank has ended")

@@ -6,10 +6,13 @@ import bisect
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import torch
 
+from ..cluster.discovery import Rank
+from ..lease import is_current
 from ..records import StateFolder
 from ..study.schedule import Schedule
 from ..study.steps import EpochClock
@@ -20,7 +23,10 @@ from .engine import Engine
 from .evaluate import Normalise
 from .images import Images
 from .progress import Progress
-from .ranks import Rank
+
+
+class LeaseLostError(Exception):
+    """Another copy of the run trains by now."""
 
 
 @dataclass
@@ -34,6 +40,8 @@ class Training:
     settings: Mapping[str, Any]
     """Placement: nothing here changes what is studied."""
     state: StateFolder
+    lease: Path | None
+    """File of the lease under which this rank trains; None: nobody else could."""
     rank: Rank
     device: torch.device
     engine: Engine
@@ -105,8 +113,14 @@ class Training:
         torch.distributed.broadcast(due, src=0)
         return bool(due)
 
+    def check_lease(self) -> None:
+        """Before the first rank writes; raises LeaseLostError where another copy has taken the run over."""
+        if self.lease and self.rank.is_first and not is_current(self.lease):
+            raise LeaseLostError(f"another copy has taken over: {self.lease} is not the newest of its folder")
+
     def save(self, totals: dict[str, Any]) -> None:
         """Publish a checkpoint; a collective."""
+        self.check_lease()
         stage = self.settings["zero_stage"]
         checkpoints = Checkpoints(self.state.checkpoints)
         checkpoints.save(

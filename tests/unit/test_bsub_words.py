@@ -1,0 +1,252 @@
+"""What LSF and Slurm are asked for, word by word, and how their answers are read."""
+
+import re
+from types import SimpleNamespace
+
+import pytest
+
+from warmscale.cluster import lsf, slurm
+from warmscale.cluster.placement import Where
+from warmscale.cluster.site import Site
+
+POSTER = Where(40, 6)
+NODE = {"gpus": 6, "cores": 42}
+PLAIN = {
+    "scheduler": "lsf",
+    "launcher": "blaunch",
+    "node": NODE,
+    "walltime": [{"up_to_nodes": 40, "minutes": 720}],
+}
+EASY = PLAIN | {"style": "easy", "launcher": "jsrun", "project": "ABC123", "alloc_flags": "smt1 nvme"}
+SLURM = PLAIN | {"scheduler": "slurm", "launcher": "srun"}
+COMMAND = "cd /work && python -m snakemake 'a b' > log"
+OUR_BEGINNING = ["bsub", "-J", "digits:run", "-o", "/logs/run.log", "-e", "/logs/run.log", "-env", "all"]
+
+
+def bsub(facts, where=POSTER, minutes=720, avoid=(), **more):
+    site = Site.model_validate(facts | more)
+    return lsf.bsub_words(
+        site,
+        where=where,
+        name="digits:run",
+        log="/logs/run.log",
+        cwd="/work",
+        walltime_min=minutes,
+        command=COMMAND,
+        avoid=avoid,
+    )
+
+
+def test_plain_lsf_is_asked_for_slots_on_whole_hosts_and_their_gpus():
+    assert bsub(PLAIN, project="P1", queue="gpu", extra=["-Q", "75"]) == [
+        *OUR_BEGINNING,
+        *("-P", "P1", "-q", "gpu", "-W", "720", "-n", "1680", "-R", "span[ptile=42]"),
+        *("-gpu", "num=6:mode=exclusive_process", "-cwd", "/work", "-Q", "75", COMMAND),
+    ]
+
+
+def test_summits_lsf_is_asked_for_nodes_and_nothing_else():
+    assert bsub(EASY, minutes=120) == [
+        *OUR_BEGINNING,
+        *("-P", "ABC123", "-W", "120", "-nnodes", "40", "-alloc_flags", "smt1 nvme", "-cwd", "/work", COMMAND),
+    ]
+
+
+def test_memory_is_asked_for_only_where_the_site_says_so():
+    assert "rusage[mem=512GB]" in bsub(PLAIN, node=NODE | {"memory_gb": 512})
+    assert not [word for word in bsub(PLAIN) if "rusage" in word]
+
+
+def test_slots_are_cores_unless_the_site_says_how_many_a_node_has():
+    words = bsub(PLAIN, node=NODE | {"slots": 84})
+    assert words[words.index("-n") + 1 :][:3] == ["3360", "-R", "span[ptile=84]"]
+
+
+def test_a_run_on_some_gpus_of_one_node_gets_that_share_of_it():
+    words = bsub(PLAIN, where=Where(1, 2), node=NODE | {"memory_gb": 512})
+    assert words[words.index("-n") :][:8] == [
+        *("-n", "14", "-R", "span[ptile=14]", "-R", "rusage[mem=170GB]", "-gpu", "num=2:mode=exclusive_process")
+    ]
+
+
+def test_nodes_without_gpus_are_asked_for_none_and_taken_whole():
+    words = bsub(PLAIN, where=Where(2, 4), node={"cores": 8})
+    assert "-gpu" not in words
+    assert words[words.index("-n") + 1] == "16"
+
+
+def test_own_gpu_words_of_a_site_replace_ours():
+    words = bsub(PLAIN, extra=["-gpu", "num=6:gmodel=V100"])
+    assert words.count("-gpu") == 1
+    assert "num=6:gmodel=V100" in words
+
+
+def test_the_command_is_the_last_word_as_it_is():
+    for facts in (PLAIN, EASY):
+        assert bsub(facts)[-1] == COMMAND
+
+
+def test_the_id_of_a_job_is_read_from_what_bsub_says():
+    assert lsf.job_id_in("Job <4711> is submitted to default queue <normal>.\n") == "4711"
+    noise = "Warning: project <a> is low\nJob <12> is submitted to queue <gpu>."
+    assert lsf.job_id_in(noise) == "12"
+
+
+@pytest.mark.parametrize("answer", ["", "Job not submitted.", "Job <x> is submitted", "Request aborted by esub."])
+def test_an_answer_without_a_job_is_an_error_with_its_text(answer):
+    with pytest.raises(lsf.RefusedError, match=re.escape(f"bsub names no job: {answer or 'it said nothing'}")):
+        lsf.job_id_in(answer)
+
+
+def test_states_of_jobs_are_read_from_bjobs():
+    answer = "12 RUN\n13    UNKWN  \nJob <14> is not found\n\n15 DONE\n"
+    assert lsf.states_in(answer) == {"12": "RUN", "13": "UNKWN", "15": "DONE"}
+
+
+def test_states_that_recover_count_as_alive_and_only_ended_ones_as_over():
+    assert {"UNKWN", "PSUSP", "USUSP", "SSUSP", "ZOMBI", "PEND", "RUN"} <= lsf.ALIVE
+    assert lsf.OVER.isdisjoint(lsf.ALIVE)
+    assert {"DONE", "EXIT"} <= lsf.OVER
+
+
+@pytest.mark.parametrize(
+    "message, transient",
+    [
+        ("LSF is down. Please wait ...", True),
+        ("Failed in an LSF library call: Master LIM is down. Job not submitted.", True),
+        ("batch daemon not responding ... still trying", True),
+        ("ls_gethostinfo: Connection refused. Job not submitted.", True),
+        ("Communication time out", True),
+        ("Cannot connect to LSF. Please wait ...", True),
+        ("Pending job threshold reached. Retrying in 60 seconds...", True),
+        ("User <me>: Pending job slot threshold reached. Job not submitted.", True),
+        ("bsub: fork: Resource temporarily unavailable", True),
+        ("gpux: No such queue. Job not submitted.", False),
+        ("Bad resource requirement syntax. Job not submitted.", False),
+        ("ABC123: Not a valid project. Job not submitted.", False),
+        ("User cannot use the queue. Job not submitted.", False),
+        ("RUNLIMIT: Cannot exceed queue's hard limit(s). Job not submitted.", False),
+        ("Too many processors requested. Job not submitted.", False),
+        ("", False),
+    ],
+)
+def test_a_failed_bsub_is_worth_repeating_only_for_reasons_that_pass(message, transient):
+    assert lsf.is_transient(message) is transient
+
+
+def resources(where, minutes=720, **more):
+    return slurm.slurm_resources(Site.model_validate(SLURM | more), where, minutes)
+
+
+def test_slurm_is_asked_for_tasks_and_gpus_of_each_node():
+    named = {
+        "project": "acc",
+        "queue": "gpu",
+        "qos": "long",
+        "constraint": "v100",
+        "extra": ["--exclusive", "--nice=5"],
+    }
+    assert resources(POSTER, node=NODE | {"memory_gb": 500}, **named) == {
+        "nodes": 40,
+        "runtime": 720,
+        "mpi": "srun",
+        "tasks_per_node": 6,
+        "cpus_per_task": 7,
+        "gres": "gpu:6",
+        "mem_mb": 512000,
+        "slurm_account": "acc",
+        "slurm_partition": "gpu",
+        "qos": "long",
+        "constraint": "v100",
+        "slurm_extra": "--exclusive --nice=5",
+    }
+
+
+def test_one_rank_a_node_is_written_as_tasks_because_the_plugin_refuses_one_task_a_node():
+    asked = resources(Where(4, 1), node={"cores": 8})
+    assert (asked["tasks"], asked["cpus_per_task"]) == (4, 8)
+    assert not asked.keys() & {"tasks_per_node", "gres", "mem_mb", "slurm_extra"}
+
+
+def test_a_single_rank_is_no_mpi_job_because_the_plugin_refuses_one():
+    asked = resources(Where(1, 1))
+    assert asked == {"nodes": 1, "runtime": 720, "cpus_per_task": 7, "gres": "gpu:1"}
+
+
+@pytest.mark.parametrize("where", [POSTER, Where(4, 1), Where(1, 6), Where(1, 1)])
+@pytest.mark.parametrize("node", [NODE, {"cores": 12}])
+def test_the_plugin_takes_what_it_is_asked_for(where, node):
+    from snakemake_executor_plugin_slurm.submit_string import get_submit_command
+    from snakemake_executor_plugin_slurm.utils import set_gres_string
+
+    class Resources(dict):
+        __getattr__ = dict.__getitem__
+
+    job = SimpleNamespace(resources=Resources(resources(where, node=node)), threads=1)
+    given = dict.fromkeys(("run_uuid", "slurm_logfile", "comment_str", "account", "partition", "workdir"), "")
+    words = get_submit_command(job, given).split() + set_gres_string(job).split()
+    a_node = f"--ntasks-per-node={where.ranks_per_node}" if where.ranks_per_node > 1 else f"--ntasks={where.nodes}"
+    assert f"--nodes={where.nodes}" in words
+    assert a_node in words or where.ranks == 1
+    assert (f"--gres=gpu:{where.ranks_per_node}" in words) is ("gpus" in node)
+    assert "--mem" not in words
+
+
+def test_sbatch_as_shown_has_what_the_plugin_is_asked_for():
+    site = Site.model_validate(SLURM | {"project": "acc", "extra": ["--exclusive"]})
+    words = slurm.sbatch_words(
+        site, where=POSTER, name="n", log="/l", cwd="/w", walltime_min=60, command="python -m snakemake"
+    )
+    assert words == [
+        *("sbatch", "--parsable", "--job-name", "n", "--output", "/l", "--open-mode=append"),
+        *("--export=ALL", "-D", "/w", "--account=acc", "--time=60", "--nodes=40", "--ntasks-per-node=6"),
+        *("--cpus-per-task=7", "--gres=gpu:6", "--exclusive"),
+        *("--wrap", "python -m snakemake"),
+    ]
+
+
+def test_the_id_of_a_slurm_job_is_read_with_and_without_a_cluster():
+    assert slurm.job_id_in("12\n") == "12"
+    assert slurm.job_id_in("sbatch: a warning\n12;cluster-1\n") == "12"
+    with pytest.raises(slurm.RefusedError, match="sbatch names no job: sbatch: error: invalid partition"):
+        slurm.job_id_in("sbatch: error: invalid partition")
+
+
+def test_states_of_slurm_jobs_are_read_from_squeue():
+    assert slurm.states_in("7 RUNNING\n8 REQUEUE_HOLD\n\nslurm_load_jobs error\n") == {
+        "7": "RUNNING",
+        "8": "REQUEUE_HOLD",
+    }
+    assert {"PREEMPTED", "REQUEUED", "REQUEUE_HOLD", "SUSPENDED", "COMPLETING", "PENDING"} <= slurm.ALIVE
+    assert slurm.OVER.isdisjoint(slurm.ALIVE)
+
+
+@pytest.mark.parametrize(
+    "message, transient",
+    [
+        ("sbatch: error: Batch job submission failed: Unable to contact slurm controller (connect failure)", True),
+        ("sbatch: error: Batch job submission failed: Socket timed out on send/recv operation", True),
+        ("sbatch: error: QOSMaxSubmitJobPerUserLimit", True),
+        ("sbatch: error: Batch job submission failed: Invalid account or account/partition combination", False),
+        ("sbatch: error: Batch job submission failed: Requested node configuration is not available", False),
+        ("sbatch: error: invalid partition specified: gpux", False),
+    ],
+)
+def test_a_failed_sbatch_is_worth_repeating_only_for_reasons_that_pass(message, transient):
+    assert slurm.is_transient(message) is transient
+
+
+def test_hosts_to_avoid_are_words_of_their_own():
+    words = bsub(PLAIN, avoid=["h1", "h2"])
+    assert words[words.index("-cwd") - 2 : words.index("-cwd")] == ["-R", "select[hname!='h1' && hname!='h2']"]
+
+
+def test_hosts_that_take_jobs_are_those_that_are_not_down():
+    answer = """HOST_NAME          STATUS          JL/U    MAX  NJOBS    RUN  SSUSP  USUSP    RSV
+h1                 ok              -      8      0      0      0      0      0
+h2                 closed_Full     -      8      8      8      0      0      0
+h3                 unavail         -      8      0      0      0      0      0
+h4                 closed_Adm      -      8      0      0      0      0      0
+"""
+    assert lsf.hosts_in(answer) == ["h1", "h2"]
+    assert lsf.hosts_in("bhosts is not on the PATH") == []

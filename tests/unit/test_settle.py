@@ -1,0 +1,126 @@
+"""What the master does for a run around its batch job."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from warmscale.cluster.placement import Where
+from warmscale.cluster.settle import RunJob
+from warmscale.lease import acquire
+from warmscale.records import StateFolder, append_line, read_json, read_lines, write_json
+
+EXIT_CODE = Path(__file__).parents[2] / "workflow/scripts/exit_code.py"
+
+
+@pytest.fixture
+def run(tmp_path):
+    state = StateFolder(tmp_path / "state" / "run")
+    write_json(state.content, {"mini_batch_size": 8})
+    return RunJob("tiny", "run", {"mini_batch_size": 8}, state, tmp_path / "runs" / "run", Where(1, 1))
+
+
+def attempted(run, job_id, **fields):
+    record = {
+        "number": 1,
+        "started": 0.0,
+        "ended": 1.0,
+        "nodes": 1,
+        "job_id": job_id,
+        "node": "h1",
+        "state": "paused",
+        "failure_class": "walltime",
+        "failure": None,
+        "steps_before": 0,
+        "steps_done": 5,
+    }
+    append_line(run.state.attempts, record | fields)
+
+
+def test_a_job_is_remembered_for_its_scheduler_alone(run):
+    run.remember("lsf", "12", "/a/log")
+    assert run.remembered("lsf")["job_id"] == "12"
+    assert run.remembered("slurm") is None
+
+
+def test_why_the_scheduler_ended_a_job_is_noted(run):
+    run.remember("lsf", "12", "/a/log")
+    run.note_end("TERM_MEMLIMIT")
+    assert read_json(run.state.job)["ended_by"] == "TERM_MEMLIMIT"
+
+
+def test_a_job_that_left_an_attempt_is_left_to_the_next_one(run):
+    attempted(run, "12")
+    assert not run.settle("12", "unused")
+    assert len(read_lines(run.state.attempts)) == 1
+    assert run.standing() == "paused at step 5 (walltime), goes on"
+
+
+def test_a_run_with_an_outcome_is_published_from_here(run):
+    attempted(run, "12", state="finished", failure_class=None)
+    outcome = {"state": "finished", "diverged_step": None, "epochs_done": 1, "steps_done": 5, "images_seen": 40}
+    write_json(run.state.outcome, outcome)
+    assert run.settle("12", "unused")
+    assert run.is_published()
+    assert read_json(run.published / "run.json")["state"] == "finished"
+
+
+def test_two_jobs_in_which_nothing_began_publish_a_failure(run):
+    assert not run.settle("12", "job 12 ended before the trainer started: no python")
+    assert run.standing() == "job 12 ended before the trainer started: no python; it is tried again"
+    assert run.settle("13", "job 13 ended before the trainer started: no python")
+    record = read_json(run.published / "run.json")
+    assert (record["state"], record["failure_class"]) == ("failed", "node")
+    assert "job 13 ended before the trainer started: no python" in record["failure"]
+
+
+def test_a_run_that_another_copy_trains_is_left_alone(run):
+    with acquire(run.state.lease, {}):
+        assert not run.settle("12", "unused")
+    assert read_lines(run.state.attempts) == []
+
+
+def test_a_refused_run_is_published_with_the_reason(run):
+    run.refuse("bsub: nowhere: No such queue")
+    record = read_json(run.published / "run.json")
+    assert (record["failure_class"], record["failure"]) == ("config", "bsub: nowhere: No such queue")
+
+
+def test_nodes_on_which_a_run_was_lost_are_known_until_it_is_given_up(run):
+    attempted(run, "11", failure_class="node", node="bad1")
+    attempted(run, "12", failure_class="walltime", node="good")
+    attempted(run, "13", failure_class="node", node="bad2")
+    assert run.failed_nodes() == ["bad1", "bad2"]
+    attempted(run, "14", failure_class="node", state="failed")
+    assert run.failed_nodes() == []
+
+
+@pytest.mark.parametrize(
+    ("fields", "code"),
+    [
+        ({}, 75),
+        ({"failure_class": "communication"}, 75),
+        ({"failure_class": None}, 1),  # asked to stop: whoever asked does not want it back
+        ({"state": "failed", "failure_class": "bug"}, 1),
+        ({"job_id": "11"}, 1),  # an earlier job's
+    ],
+)
+def test_lsf_is_told_to_requeue_what_goes_on(run, monkeypatch, fields, code):
+    monkeypatch.setenv("LSB_JOBID", "12")
+    attempted(run, **({"job_id": "12"} | fields))
+    done = subprocess.run([sys.executable, str(EXIT_CODE), "--state", str(run.state.path)], check=False)
+    assert done.returncode == code
+
+
+def test_a_run_without_an_attempt_is_not_requeued(run):
+    done = subprocess.run([sys.executable, str(EXIT_CODE), "--state", str(run.state.path)], check=False)
+    assert done.returncode == 1
+
+
+def test_records_are_plain_json(run):
+    run.refuse("because")
+    assert json.loads((run.published / "run.json").read_text())["node_hours"] == 0

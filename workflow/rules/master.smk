@@ -1,0 +1,27 @@
+"""Needs nothing; what the Snakemake process of a study does beside its jobs: it is the only one, lasts for weeks where
+jobs go to a scheduler, and reports on what is there when it could not finish."""
+
+if workflow.is_main_process and (SITE.scheduler != "local") != (workflow.resource_settings.nodes is not None):
+    sys.exit(
+        f"{SITE_FILE}: a site with scheduler {SITE.scheduler} goes with --profile {SITE.scheduler}, or one like it"
+        if SITE_FILE
+        else "--config on the command line replaces the profile's own: add site=profiles/lsf/site.yaml to it"
+    )
+
+if workflow.is_main_process and SITE.scheduler != "local":
+    from warmscale.cluster.executor import install
+
+    install(SITE, run_job)
+
+
+onstart:
+    begin_study()
+
+
+onsuccess:
+    MASTER.end()
+
+
+onerror:
+    report_what_is_there()
+    MASTER.end()

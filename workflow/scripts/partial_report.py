@@ -1,0 +1,94 @@
+"""Make tables, figures and report of the runs that are there, at the end of a call that could not: some left nothing.
+
+Snakemake runs no rule whose inputs are not all there, so its `onerror:` calls this. Everything goes where the rules
+put it, but for the Parquet tables, the bundle and the mark of a complete study: these are taken away before the
+first file is replaced. As they are outputs that the rules miss, the next call makes everything again, whatever the
+time stamps say: a partial result is never taken for the whole one.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from warmscale.analysis.unpublished import is_published
+from warmscale.study import Study, load_study
+
+TEMPLATE = Path(__file__).resolve().parents[1] / "report" / "index.html.j2"
+ONLY_WHOLE = ("complete", "report.zip", "tables/*.parquet")
+"""What a study has only when no run is missing, relative to results/<study>."""
+SCRATCH = ".partial-"
+
+
+def partial_report(study: Study, results: Path, template: Path = TEMPLATE) -> str:
+    """Make what can be made of results/<study>, unless the rules did; returns a line that says what there is now."""
+    page, folders = results / "report" / "index.html", [results / "runs" / run_id for run_id in study.runs]
+    there = [folder / "run.json" for folder in folders if is_published(folder)]
+    if not there and not page.exists():
+        return f"{results}: no run of {len(folders)} is published yet, so there is nothing to report"
+    if len(there) == len(folders) and _is_newer([page, results / "report.zip"], there):
+        return f"{page} has all {len(folders)} runs"
+    for left in results.glob(f"{SCRATCH}*"):
+        shutil.rmtree(left, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=SCRATCH, dir=results) as scratch:
+        said = _make(study, results, Path(scratch), template)
+        _put(Path(scratch), results)
+    return f"{page}: {said}"
+
+
+def _is_newer(made: list[Path], sources: list[Path]) -> bool:
+    """Whether files are there that were made after all their sources."""
+    if not all(path.exists() for path in made):
+        return False
+    return min(path.stat().st_mtime_ns for path in made) > max(path.stat().st_mtime_ns for path in sources)
+
+
+def _make(study: Study, results: Path, scratch: Path, template: Path) -> str:
+    """Make tables, figures and page in a folder aside; returns what there is and what is missing."""
+    from warmscale.analysis.figures import draw_all
+    from warmscale.analysis.missing import missing_text
+    from warmscale.analysis.published import read_records
+    from warmscale.analysis.report import page
+    from warmscale.analysis.tables import make_tables, read_tables
+
+    now, records = time.time(), read_records(study.runs, results)
+    make_tables(study, results, records, scratch / "tables")
+    tables = read_tables(scratch / "tables")
+    draw_all(study, tables, scratch / "figures")
+    (scratch / "report").mkdir()
+    html = page(study, tables, records, scratch / "figures", template, as_of=now)
+    (scratch / "report" / "index.html").write_text(html)
+    return missing_text(tables.runs["state"]) or f"all {len(study.runs)} runs; the same command makes it whole"
+
+
+def _put(scratch: Path, results: Path) -> None:
+    """Put what was made where the rules put it, after all that only a whole study has is gone."""
+    from warmscale.analysis.figures import delete_others
+
+    for path in (found for pattern in ONLY_WHOLE for found in results.glob(pattern)):
+        path.unlink()
+    made = [path for pattern in ("tables/*.csv", "figures/*", "report/*") for path in sorted(scratch.glob(pattern))]
+    for path in made:
+        target = results / path.relative_to(scratch)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        os.replace(path, target)
+    delete_others(results / "figures", {path.stem for path in made if path.parent.name == "figures"})
+
+
+def main() -> int:
+    """Read the study as written, JSON on standard input, and say in one line what became of it."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--results", required=True, type=Path, help="folder of the study; its config comes on stdin")
+    given = parser.parse_args()
+    print(partial_report(load_study(json.load(sys.stdin)), given.results), file=sys.stderr)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,54 @@
+"""Asking a scheduler's commands, and reading the logs of its jobs. Standard library only."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+COMMAND_TIMEOUT_SEC = 300.0
+IDS_A_CALL = 200
+TAIL_BYTES = 20_000
+SNAKEMAKE_ENDS_WITH = ("Exiting because", "Complete log", "Elapsed time", "Shutting down", "Job stats", "At least")
+
+
+def answer(words: Sequence[str]) -> tuple[int, str]:
+    """Exit code of a command and all that it says; a command that is missing or hangs has code 127 or 124."""
+    try:
+        done = subprocess.run(
+            words,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            timeout=COMMAND_TIMEOUT_SEC,
+            check=False,
+        )
+    except FileNotFoundError:
+        return 127, f"{words[0]} is not on the PATH"
+    except subprocess.TimeoutExpired:
+        return 124, f"{words[0]} did not answer in {COMMAND_TIMEOUT_SEC:.0f} s"
+    return done.returncode, done.stdout
+
+
+def chunks(job_ids: Sequence[str]) -> list[Sequence[str]]:
+    """As many ids as a command line takes."""
+    return [job_ids[start : start + IDS_A_CALL] for start in range(0, len(job_ids), IDS_A_CALL)]
+
+
+def tail(log: str | Path) -> str:
+    """The end of a log, empty where there is none."""
+    try:
+        with open(log, "rb") as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - TAIL_BYTES))
+            return file.read().decode(errors="replace")
+    except OSError:
+        return ""
+
+
+def last_line(text: str) -> str:
+    """The last line that is not how Snakemake always ends."""
+    lines = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith(SNAKEMAKE_ENDS_WITH)]
+    return lines[-1] if lines else "its log is empty"

@@ -1,0 +1,154 @@
+"""A program of ours as a batch job of one slot: submit it, ask after it, end it. Standard library only."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from . import lsf, slurm
+
+if TYPE_CHECKING:
+    from .site import Site
+
+COMMAND_TIMEOUT_SEC = 60.0
+IDS_A_CALL = 200
+
+
+class SchedulerError(RuntimeError):
+    """The scheduler does not do what it was asked for, in one line."""
+
+
+@dataclass(frozen=True)
+class SmallJob:
+    """One slot and no GPU."""
+
+    name: str
+    log: Path
+    """Appended to."""
+    cwd: Path
+    command: str
+    """For a shell."""
+    after: str | None = None
+    """Id of a job that has to end first, however."""
+
+
+def submission(site: Site, job: SmallJob) -> list[str]:
+    """The words of bsub or sbatch. The job runs again where its host fails."""
+    return _bsub_words(site, job) if site.scheduler == "lsf" else _sbatch_words(site, job)
+
+
+def _bsub_words(site: Site, job: SmallJob) -> list[str]:
+    own, queue = site.master, site.master.queue or site.queue
+    words = ["bsub", "-J", job.name, "-o", str(job.log), "-e", str(job.log), "-env", "all", "-r"]
+    words += ["-P", site.project] if site.project else []
+    words += ["-q", queue] if queue else []
+    words += ["-W", str(site.master_walltime_min)]
+    words += ["-nnodes", "1"] if site.style == "easy" else ["-n", "1"]
+    words += ["-R", f"rusage[mem={own.memory_gb}GB]"] if own.memory_gb and site.style == "plain" else []
+    words += ["-w", f"ended({job.after})"] if job.after else []
+    return [*words, "-cwd", str(job.cwd), *own.extra, job.command]
+
+
+def _sbatch_words(site: Site, job: SmallJob) -> list[str]:
+    own, queue = site.master, site.master.queue or site.queue
+    words = ["sbatch", "--parsable", f"--job-name={job.name}", f"--output={job.log}", "--open-mode=append"]
+    words += ["--export=ALL", "--requeue", "--nodes=1", "--ntasks=1", "--cpus-per-task=1"]
+    words += [f"--time={site.master_walltime_min}", f"--chdir={job.cwd}"]
+    named = {
+        "--account": site.project,
+        "--partition": queue,
+        "--qos": None if own.queue else site.qos,  # belongs to the partition of the runs
+        "--mem": own.memory_gb and f"{own.memory_gb}G",
+        "--dependency": job.after and f"afterany:{job.after}",
+    }
+    words += [f"{option}={value}" for option, value in named.items() if value]
+    # a shell that waits for the program would die of scancel's SIGTERM, and with it the job, before the program can act
+    return [*words, *own.extra, "--wrap", f"exec {job.command}"]
+
+
+def submit(site: Site, job: SmallJob) -> str:
+    """Id of the new job; raises SchedulerError with what the scheduler said instead."""
+    words = submission(site, job)
+    code, answer = _answer(words)
+    if code:
+        raise SchedulerError(_said(words, code, answer))
+    try:
+        return lsf.job_id_in(answer) if site.scheduler == "lsf" else slurm.job_id_in(answer)
+    except (lsf.RefusedError, slurm.RefusedError) as error:
+        raise SchedulerError(str(error)) from error
+
+
+def living(scheduler: str, job_ids: Iterable[str]) -> list[str]:
+    """Those of some jobs that have not ended; raises SchedulerError where the scheduler does not answer."""
+    return [job_id for chunk in _chunks(job_ids) for job_id in _living(scheduler, chunk)]
+
+
+def _living(scheduler: str, job_ids: Sequence[str]) -> list[str]:
+    if scheduler == "lsf":
+        words, unknown = ["bjobs", "-a", "-noheader", "-o", "jobid stat", *job_ids], "is not found"
+    else:
+        words, unknown = ["squeue", "-h", "-t", "all", "-o", "%i %T", "-j", ",".join(job_ids)], "Invalid job id"
+    code, answer = _answer(words)
+    states = (lsf if scheduler == "lsf" else slurm).states_in(answer)
+    if code and not states and unknown not in answer:
+        raise SchedulerError(_said(words, code, answer))
+    over = lsf.OVER if scheduler == "lsf" else slurm.OVER
+    return [job_id for job_id, state in states.items() if state not in over]
+
+
+def cancel(scheduler: str, job_ids: Iterable[str]) -> None:
+    """Ask jobs to end; a scheduler that does not answer is not asked again."""
+    for chunk in _chunks(job_ids):
+        _answer(cancel_words(scheduler, *chunk))
+
+
+def cancel_words(scheduler: str, *job_ids: str) -> list[str]:
+    """What a user would type to end jobs."""
+    return ["bkill" if scheduler == "lsf" else "scancel", *job_ids]
+
+
+def outside_of_jobs(environment: Mapping[str, str]) -> dict[str, str]:
+    """An environment without what the scheduler put into it for a job: jobs submitted from there get none of it.
+
+    Slurm's commands take many of these variables for options, and Snakemake's plugin warns of them.
+    """
+    ours = ("LSB_DEFAULT", "SLURM_CONF")  # of the user and of the site
+    of_a_job = ("LSB_", "LS_", "SLURM_", "SLURMD_")
+    return {
+        name: value for name, value in environment.items() if name.startswith(ours) or not name.startswith(of_a_job)
+    }
+
+
+def _answer(words: Sequence[str]) -> tuple[int, str]:
+    """Exit code of a command and all that it says; a command that is missing or hangs has code 127 or 124."""
+    try:
+        done = subprocess.run(
+            words,
+            env=outside_of_jobs(os.environ),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            timeout=COMMAND_TIMEOUT_SEC,
+            check=False,
+        )
+    except FileNotFoundError:
+        return 127, f"{words[0]} is not on the PATH"
+    except subprocess.TimeoutExpired:
+        return 124, f"{words[0]} did not answer in {COMMAND_TIMEOUT_SEC:.0f} s"
+    return done.returncode, done.stdout
+
+
+def _said(words: Sequence[str], code: int, answer: str) -> str:
+    return f"{words[0]}: {' '.join(answer.split()) or f'exit code {code}'}"
+
+
+def _chunks(job_ids: Iterable[str]) -> list[list[str]]:
+    """As many ids as a command line takes."""
+    known = list(job_ids)
+    return [known[start : start + IDS_A_CALL] for start in range(0, len(known), IDS_A_CALL)]

@@ -1,0 +1,156 @@
+"""Snakemake's executors for LSF and Slurm, made to last for weeks.
+
+What upstream lacks (snakemake-executor-plugin-lsf 0.3.3, -slurm 2.8.0), each met on a cluster:
+
+- One bsub that fails ends Snakemake and kills all running jobs. Here: it is tried again for ten minutes; what LSF
+  refuses for good fails that run alone.
+- bjobs that does not answer six times within seconds ends Snakemake, and the jobs stay behind. Here: no answer is no
+  news, for as long as it takes.
+- UNKWN counts as success, PSUSP and USUSP as failure, all three recover. Here: a job lives until LSF says that it
+  ended.
+- The time between two polls grows to three minutes. Here: ten seconds.
+- The jobs of a master that was killed are submitted a second time. Here: each run's job is noted in its state folder,
+  and adopted while it lives.
+- A job that ends before our own program starts leaves nothing. Here: it is recorded as an attempt, and after two of
+  them in a row the run is published as failed, so that the report is written.
+- bsub is started through a shell, with -n and -R that no style of Summit's takes. Here: a list of words.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
+from snakemake_interface_executor_plugins.jobs import JobExecutorInterface
+
+from .settle import RunJob
+from .site import Site
+
+POLL_SEC = 10.0
+MISSING_POLLS = 3
+"""A job that the scheduler has not known in so many answers in a row is over."""
+SUBMIT_FOR_SEC = 600.0
+
+
+class SchedulerSilentError(Exception):
+    """The scheduler gave no usable answer."""
+
+
+class Lasting:
+    """What our executors add to a plugin's; comes before it in the bases."""
+
+    scheduler: str
+    runs: Callable[[JobExecutorInterface], RunJob]
+    """The run that a job is for."""
+    site: Site
+
+    def __post_init__(self, *given: Any, **named: Any) -> None:
+        self._silent, self._misses = False, {}
+        super().__post_init__(*given, **named)
+
+    def run_job(self, job: JobExecutorInterface) -> None:
+        """Adopt the job that an earlier master submitted for this run, if it lives, else submit one."""
+        if not self._adopt(job):
+            self.submit(job)
+
+    def _adopt(self, job: JobExecutorInterface) -> bool:
+        run = self.runs(job)
+        known = run.remembered(self.scheduler)
+        if not known or known["job_id"] not in self._surely_alive([known["job_id"]]):
+            return False
+        self.logger.info(f"{run.run_id}: job {known['job_id']} of an earlier call still lives, and is adopted.")
+        aux = {"lsf_logfile": known["log"], "slurm_logfile": Path(known["log"])}
+        super().report_job_submission(SubmittedJobInfo(job, external_jobid=known["job_id"], aux=aux))
+        return True
+
+    def _surely_alive(self, job_ids: Sequence[str]) -> set[str]:
+        """Which of these jobs live; waits for a scheduler that does not answer, because a guess would start copies."""
+        while True:
+            try:
+                states = self.states(job_ids)
+            except SchedulerSilentError as error:
+                self.logger.warning(f"{error}; asking again in {POLL_SEC:.0f} s before anything is submitted")
+                time.sleep(POLL_SEC)
+            else:
+                return {job_id for job_id, state in states.items() if state == "alive"}
+
+    def report_job_submission(self, job_info: SubmittedJobInfo, register_job: bool = True) -> None:
+        """Note the job in the state folder of its run first."""
+        if job_info.external_jobid:
+            log = job_info.aux.get("lsf_logfile") or job_info.aux.get("slurm_logfile")
+            self.runs(job_info.job).remember(self.scheduler, job_info.external_jobid, str(log))
+        super().report_job_submission(job_info, register_job=register_job)
+
+    def report_job_error(self, job_info: SubmittedJobInfo, msg: str | None = None, **about: Any) -> None:
+        """Let the state folder decide: a run that is published is done, one that is paused goes on without noise."""
+        run, job_id = self.runs(job_info.job), job_info.external_jobid
+        if job_id is None:
+            run.refuse(msg or "the scheduler did not take the job")
+            self.logger.error(f"{run.run_id}: {msg}")
+        elif not run.settle(job_id, f"job {job_id} ended before the trainer started: {self.last_words(job_info)}"):
+            self.logger.info(f"{run.run_id}: job {job_id} ended; {run.standing()}.")
+            self.workflow.scheduler.error_callback(job_info.job)
+            return
+        self.report_job_success(job_info)
+
+    async def check_active_jobs(self, active_jobs: list[SubmittedJobInfo]) -> AsyncGenerator[SubmittedJobInfo, None]:
+        """Report the jobs that ended, yield the others."""
+        self.next_seconds_between_status_checks = POLL_SEC
+        try:
+            states = await asyncio.to_thread(self.states, [job.external_jobid for job in active_jobs])
+        except SchedulerSilentError as error:
+            if not self._silent:
+                self.logger.warning(f"{error}; jobs run on, and are asked after until it answers")
+            self._silent, states = True, {job.external_jobid: "alive" for job in active_jobs}
+        else:
+            if self._silent:
+                self.logger.info(f"{self.scheduler} answers again")
+            self._silent = False
+        for job in active_jobs:
+            state = states.get(job.external_jobid) or self._state_of_missing(job)
+            if state == "alive" or not await asyncio.to_thread(self._report_end, job, state):
+                yield job
+
+    def _report_end(self, job: SubmittedJobInfo, state: str) -> bool:
+        """Report a job that ended; False where that did not succeed: a full disk must not end the other jobs."""
+        try:
+            if state == "done":
+                self.report_job_success(job)
+            else:
+                self.runs(job.job).note_end(self.reason_of_end(job, state))
+                self.report_job_error(job)
+        except OSError as error:
+            self.logger.warning(f"job {job.external_jobid} ended as {state}, and that cannot be recorded: {error}")
+            return False
+        return True
+
+    def _state_of_missing(self, job: SubmittedJobInfo) -> str:
+        """Of a job that the scheduler no longer knows: its files tell, once it is not just late."""
+        misses = self._misses.get(job.external_jobid, 0) + 1
+        self._misses[job.external_jobid] = misses
+        if misses < MISSING_POLLS:
+            return "alive"
+        return "done" if self.runs(job.job).is_published() else "forgotten"
+
+    def submit(self, job: JobExecutorInterface) -> None:
+        """Submit a job, and report that, or the error of a job without an id."""
+        raise NotImplementedError
+
+    def last_words(self, job: SubmittedJobInfo) -> str:
+        """The last line of a job's log that is not the scheduler's own."""
+        raise NotImplementedError
+
+    def reason_of_end(self, job: SubmittedJobInfo, state: str) -> str | None:
+        """What the scheduler calls the end of a job that it ended itself, as TERM_MEMLIMIT."""
+        raise NotImplementedError
+
+    def states(self, job_ids: Sequence[str]) -> Mapping[str, str]:
+        """{job id: alive | done | another word for how it ended} of the jobs that the scheduler knows.
+
+        Raises SchedulerSilentError.
+        """
+        raise NotImplementedError

@@ -1,0 +1,129 @@
+"""LSF: the words of bsub, what bsub and bjobs answer, the hosts of a job. Standard library only."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .placement import Where
+    from .site import Site
+
+ALIVE = frozenset({"PEND", "FWD_PEND", "PSUSP", "PROV", "WAIT", "RUN", "SSUSP", "USUSP", "UNKWN", "RUNKWN", "ZOMBI"})
+"""States of a job that may still write, now or later.
+
+PEND, FWD_PEND, PROV (its host is being woken) and WAIT (in a chunk) have not begun; PSUSP, USUSP and SSUSP are
+suspended by a user or by the system, and are resumed. UNKWN and RUNKWN: contact with the host is lost, while the job
+goes on there or will be found dead when the host comes back. ZOMBI: killed while the host could not be reached, so
+perhaps not dead. A state that is in neither set is to be taken for one of these: only OVER says that a job ended.
+"""
+OVER = frozenset({"DONE", "EXIT", "PDONE", "PERR", "POST_DONE", "POST_ERR"})
+"""States from which a job does not come back under its id (a requeued one is PEND again); P...: after its epilogue."""
+
+TRANSIENT = re.compile(
+    r"(LSF|LIM|mbatchd|batch daemon|batch system|sbatchd)\b.*\b(down|not ready|busy|unavailable)"
+    r"|please wait|still trying|try again|retry|not respond"
+    r"|cannot connect|connection (refused|reset|timed out|closed)|communication (time ?out|error)|timed out|time ?out"
+    r"|resource temporarily unavailable|no route to host|network is unreachable|host is unreachable"
+    r"|failed in (sending|receiving|opening)|broken pipe|cannot fork|unable to fork"
+    r"|pending job (slot )?threshold|job (limit|threshold).*reached|limit of pending|too many (pending|active|open)",
+    re.IGNORECASE,
+)
+"""What bsub says when the same call may succeed later: daemons that restart, the network, a bound on pending jobs."""
+
+
+class RefusedError(RuntimeError):
+    """A submission that gave no job, with what LSF said."""
+
+
+def bsub_words(
+    site: Site,
+    *,
+    where: Where,
+    name: str,
+    log: str | Path,
+    cwd: str | Path,
+    walltime_min: int,
+    command: str,
+    avoid: Sequence[str] = (),
+) -> list[str]:
+    """The words of a submission, for a call without a shell; `command` is one word for the shell of the first host.
+
+    `avoid`: hosts that the job must not get.
+    """
+    words = ["bsub", "-J", name, "-o", str(log), "-e", str(log), "-env", "all"]
+    words += ["-P", site.project] if site.project else []
+    words += ["-q", site.queue] if site.queue else []
+    words += ["-W", str(walltime_min)]
+    words += _easy_words(site, where) if site.style == "easy" else _plain_words(site, where)
+    others = " && ".join(f"hname!='{host}'" for host in avoid)
+    words += ["-R", f"select[{others}]"] if avoid else []
+    return [*words, "-cwd", str(cwd), *site.extra, command]
+
+
+def _plain_words(site: Site, where: Where) -> list[str]:
+    share = site.share(where)
+    words = ["-n", str(where.nodes * share.slots), "-R", f"span[ptile={share.slots}]"]
+    if share.memory_gb:
+        words += ["-R", f"rusage[mem={share.memory_gb}GB]"]
+    if share.gpus and "-gpu" not in site.extra:
+        words += ["-gpu", f"num={share.gpus}:mode=exclusive_process"]
+    return words
+
+
+def _easy_words(site: Site, where: Where) -> list[str]:
+    """Summit's kind: whole nodes, and a launch node beside them on which the command runs."""
+    return ["-nnodes", str(where.nodes), *(["-alloc_flags", site.alloc_flags] if site.alloc_flags else [])]
+
+
+def job_id_in(answer: str) -> str:
+    """Id of the job that bsub says it submitted; raises RefusedError with what it said instead."""
+    found = re.search(r"Job <(\d+)> is submitted", answer)
+    if not found:
+        raise RefusedError(f"bsub names no job: {' '.join(answer.split()) or 'it said nothing'}")
+    return found[1]
+
+
+def states_in(answer: str) -> dict[str, str]:
+    """{job id: state} from `bjobs -noheader -o 'jobid stat'`; a job that it does not know any more is left out."""
+    rows = (line.split() for line in answer.splitlines())
+    return {row[0]: row[1] for row in rows if len(row) == 2 and row[0].isdigit()}
+
+
+def hosts_in(answer: str) -> list[str]:
+    """Hosts that take jobs, or will once they are free, from `bhosts -w`."""
+    rows = (line.split() for line in answer.splitlines()[1:])
+    return [row[0] for row in rows if len(row) > 1 and row[1].startswith(("ok", "closed_Full", "closed_Excl"))]
+
+
+def is_transient(message: str) -> bool:
+    """Whether the same bsub may succeed later. What is not recognised is not transient."""
+    return bool(TRANSIENT.search(message))
+
+
+def hosts_of_job(environment: Mapping[str, str], *, launch_node: bool = False) -> list[str]:
+    """Hosts that LSF gave to this job, each once, in its order; none outside of a job.
+
+    With launch_node (style easy) the first one is left out: it is not the run's.
+    """
+    file = Path(environment.get("LSB_DJOB_HOSTFILE", ""))
+    if file.is_file():
+        names = file.read_text().split()
+    elif counted := environment.get("LSB_MCPU_HOSTS"):  # host slots host slots ...
+        names = counted.split()[::2]
+    else:
+        names = environment.get("LSB_HOSTS", "").split()
+    return list(dict.fromkeys(names))[1 if launch_node else 0 :]
+
+
+def reason_in(log: str) -> str | None:
+    """Why LSF ended a job, as TERM_MEMLIMIT, from the report that it adds to the job's output."""
+    return next(iter(re.findall(r"^(TERM_\w+)", log, re.MULTILINE)[-1:]), None)
+
+
+def output_in(log: str) -> str:
+    """A job's own output: LSF's report follows it, or where LSF cannot append stands before it."""
+    own = re.split(r"^(?:-{10,}\n)?Sender: LSF System", log, maxsplit=1, flags=re.MULTILINE)[0]
+    return own if own.strip() else log.partition("The output (if any) follows:")[2]

@@ -1,0 +1,112 @@
+"""From a site and a place on it to what a job asks for, and how its ranks are started."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+from .launchers import Container, LaunchPlan
+from .placement import Where
+from .site import Site, SiteError
+from .slurm import slurm_resources
+
+
+def rule_resources(site: Site, where: Where) -> dict[str, Any]:
+    """What the job of a run asks Snakemake's executor for; raises SiteError where the site has no such job.
+
+    For LSF our executor makes the words of bsub from site and place itself: these are shown, and can be looked up.
+    """
+    check(site, where)
+    minutes = site.walltime_min(where.nodes)
+    if site.scheduler == "slurm" and minutes:
+        return slurm_resources(site, where, minutes)
+    return {"nodes": where.nodes, **({"runtime": minutes} if minutes else {})}
+
+
+def launch_plan(site: Site, where: Where, threads: int | None = None) -> LaunchPlan:
+    """How the ranks of a run are started; raises SiteError where the site cannot.
+
+    `threads` are those of each rank where a job does not have its cores for itself, so on this machine.
+    """
+    check(site, where)
+    share = site.share(where)
+    container = site.container
+    return LaunchPlan(
+        launcher=_launcher(site, where),
+        nodes=where.nodes,
+        ranks_per_node=where.ranks_per_node,
+        cores_per_node=threads * where.ranks_per_node if threads else share.cores,
+        gpus_per_node=share.gpus,
+        bind=share.whole and site.scheduler != "local",
+        setup=tuple(site.setup),
+        environment=tuple((name, str(value)) for name, value in site.environment.items()),
+        container=container and Container(container.image, container.runtime, tuple(container.options)),
+        python=site.python or ("python3" if container else sys.executable),
+        options=tuple(site.launcher_options),
+        node_local=site.node_local,
+    )
+
+
+def _launcher(site: Site, where: Where) -> str:
+    """In Slurm a single rank is in a step already, in which there is no place for another one; and what blaunch would
+    start on the one host of a job is started there without it."""
+    alone = where.ranks == 1 if site.scheduler == "slurm" else where.nodes == 1 and site.launcher == "blaunch"
+    return "local" if alone else site.launcher
+
+
+def check(site: Site, where: Where) -> None:
+    """Refuse a place that the site does not have, in one line."""
+    site.walltime_min(where.nodes)
+    if where.nodes > 1 and site.scheduler == "local":
+        raise SiteError([f"placement.nodes: {where.nodes} nodes, and this machine is one; a site file has others"])
+    if where.nodes > 1 and site.launcher == "local":
+        raise SiteError([f"placement.nodes: {where.nodes} nodes, and launcher local starts ranks on one only"])
+    if site.gpus and where.ranks_per_node > site.gpus and site.placement.device != "cpu":
+        raise SiteError(
+            [f"placement.ranks_per_node: {where.ranks_per_node} ranks need a GPU each; a node has {site.gpus}"]
+        )
+
+
+@dataclass(frozen=True)
+class Place:
+    """Everything about where and how a run is carried out."""
+
+    where: Where
+    plan: LaunchPlan
+    job: Mapping[str, Any]
+    """What its job asks Snakemake's executor for."""
+    threads: int
+    """Cores of this machine that it takes up: as many runs at a time as there are cores, or GPUs."""
+    options: str
+    """For the program that carries it out, quoted for a shell."""
+
+
+def place_on(site: Site, where: Where) -> Place:
+    """Where and how on a site; raises SiteError where the site cannot."""
+    here = site.scheduler == "local"
+    plan = launch_plan(site, where, threads=1 if here else None)
+    words = {"plan": json.dumps(plan.to_json()), "walltime-min": site.walltime_min(where.nodes) or 0}
+    words["margin-sec"] = site.margin_sec
+    gpu_share = site.cores * where.ranks // site.gpus if here and plan.gpus_per_node else 0
+    return Place(
+        where=where,
+        plan=plan,
+        job=rule_resources(site, where),
+        threads=max(where.ranks, gpu_share) if here else 1,
+        options=shlex.join(str(word) for name, value in words.items() for word in (f"--{name}", value)),
+    )
+
+
+def asked_for(placement: Mapping[str, Any], nodes: Any) -> dict[str, Any]:
+    """What the command line says of the placement: `--config placement=...`, `--set-resources train:nodes=20`.
+
+    Nested values of `--config` are text, whatever they look like.
+    """
+    asked = {name: yaml.safe_load(str(value).replace("'", "")) for name, value in placement.items()}
+    return asked | ({} if nodes is None else {"nodes": nodes.value})

@@ -1,0 +1,1 @@
+"""Subcommands of `warmscale`, a module each."""

@@ -1,0 +1,1 @@
+"""What is wrong on a machine, one line each: `warmscale doctor`."""

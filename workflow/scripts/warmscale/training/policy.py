@@ -1,0 +1,39 @@
+"""Which attempts are followed by another one, and when a run is given up. Standard library only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+PERMANENT = ("out_of_memory", "data", "config", "audit", "bug")
+"""Failure classes that the next attempt would meet again: the same nodes are not burnt for them twice."""
+
+
+def why_given_up(attempts: Sequence[Mapping[str, Any]]) -> str | None:
+    """Why there is no further attempt after the last of these; None where there is one.
+
+    Resuming is unlimited while it progresses: two attempts in a row that add no step end it. Attempts before the last
+    one that gave up belong to an earlier command; one that was asked to stop tells nothing of the run.
+    """
+    last = attempts[-1]
+    if last["failure_class"] in PERMANENT:
+        return last["failure"]
+    current = _since_given_up(attempts)
+    if len(current) < 2 or any(_progresses(attempt) for attempt in current[-2:]):
+        return None
+    return f"two attempts in a row added no step: {last['failure'] or last['failure_class'] or 'killed'}"
+
+
+def _since_given_up(attempts: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    earlier = [number for number, attempt in enumerate(attempts) if attempt["state"] == "failed"]
+    current = attempts[earlier[-1] + 1 :] if earlier else attempts
+    return [attempt for attempt in current if not was_asked_to_stop(attempt)]
+
+
+def was_asked_to_stop(attempt: Mapping[str, Any]) -> bool:
+    """Whether an attempt ended because somebody wished it."""
+    return attempt["state"] == "paused" and attempt["failure_class"] is None
+
+
+def _progresses(attempt: Mapping[str, Any]) -> bool:
+    return attempt["steps_done"] > attempt["steps_before"]

@@ -1,0 +1,160 @@
+"""The processes of an attempt: started here or through a launcher, asked to stop, waited for. Standard library only."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+
+from ..cluster.gpus import reserved
+from ..cluster.launchers import LaunchError, LaunchPlan, launch_command, rank_script
+from ..cluster.walltime import job_id
+from ..records import StateFolder, write_atomic, write_json
+from .attempts import Exit
+from .memory import killed_for_memory, oom_kills, tells_of_memory
+from .signals import LAUNCHER_PID, PAUSED_EXIT_CODE, Stop, end_with_parent, send_to_all
+
+GRACE_SEC = 10.0
+"""For ranks to end by themselves after another one failed: the reason that they leave is worth waiting for."""
+END_SEC = 3.0
+"""From being asked to end to being killed."""
+POLL_SEC = 0.05
+
+
+def run_ranks(
+    plan: LaunchPlan, command: Sequence[str], state: StateFolder, *, stop: Stop, kill_at: float | None
+) -> Exit:
+    """Start all ranks, pass requests to stop on, and wait; what still runs at `kill_at` (Unix time) is killed."""
+    if plan.launcher == "local" and plan.gpus_per_node and job_id(os.environ) is None:
+        with reserved(plan.gpus_per_node, os.environ) as gpus:  # no scheduler has given us ours
+            return _run(plan, command, state, stop, kill_at, {"CUDA_VISIBLE_DEVICES": ",".join(gpus)})
+    return _run(plan, command, state, stop, kill_at, {})
+
+
+def _run(
+    plan: LaunchPlan,
+    command: Sequence[str],
+    state: StateFolder,
+    stop: Stop,
+    kill_at: float | None,
+    devices: dict[str, str],
+) -> Exit:
+    write_atomic(state.rank_script, rank_script(plan, command))
+    kills_before = oom_kills()
+    state.launcher_log.parent.mkdir(parents=True, exist_ok=True)
+    log_before = state.launcher_log.stat().st_size if state.launcher_log.exists() else 0
+    processes: list[subprocess.Popen] = []
+
+    def pass_on() -> None:
+        state.stop.touch()  # reaches the ranks through any launcher
+        if plan.launcher == "local":
+            send_to_all(processes, signal.SIGTERM)
+
+    stop.pass_on = pass_on
+    try:
+        for start in _starts(plan, state, devices):
+            processes.append(start())
+    except (LaunchError, FileNotFoundError) as error:
+        write_json(state.failure, {"failure_class": "config", "failure": _why_not(error), "rank": None})
+    if stop.requested:  # before, or in between: some have not heard of it
+        pass_on()
+    died, timed_out = _wait(processes, kill_at)
+    stop.pass_on = None
+    said = _added(state.launcher_log, log_before)
+    local = plan.launcher == "local"
+    killed = killed_for_memory(kills_before, oom_kills()) if local else tells_of_memory(said)
+    return Exit(
+        codes=[process.returncode for process in processes],
+        died=died if local else {},
+        stop_requested=stop.requested or state.stop.exists(),  # the shell of a job leaves word there too
+        timed_out=timed_out,
+        lacked_memory=killed and any(process.returncode for process in processes),
+        last_words=(said.strip().splitlines() or ["nothing was said"])[-1].strip(),
+    )
+
+
+def _starts(plan: LaunchPlan, state: StateFolder, devices: dict[str, str]) -> Iterator[Callable[[], subprocess.Popen]]:
+    """What starts each process: one a rank, or a launcher."""
+    if plan.launcher != "local":
+        # a session of its own: what a terminal sends goes to the parent, which asks for a pause in its own way
+        words = launch_command(plan, state.rank_script.resolve(), os.environ)
+        yield lambda: _start(words, state, dict(os.environ), session=True)
+        return
+    for rank in range(plan.ranks):
+        environment = {
+            **os.environ,
+            **devices,
+            "RANK": str(rank),
+            "LOCAL_RANK": str(rank),
+            "WORLD_SIZE": str(plan.ranks),
+            **({} if plan.container else {LAUNCHER_PID: str(os.getpid())}),
+            **({"WARMSCALE_PROGRESS_BAR": "1"} if rank == 0 and sys.stderr.isatty() else {}),
+        }
+        yield partial(_start, ["bash", str(state.rank_script)], state, environment)
+
+
+def _why_not(error: Exception) -> str:
+    if isinstance(error, FileNotFoundError):
+        return f"{error.filename} is not on the PATH of {socket.gethostname()}: `setup` in the site file may load it"
+    return str(error)
+
+
+def _start(
+    words: list[str], state: StateFolder, environment: dict[str, str], *, session: bool = False
+) -> subprocess.Popen:
+    with state.launcher_log.open("a") as log:
+        return subprocess.Popen(
+            words,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env=environment,
+            start_new_session=session,
+            preexec_fn=end_with_parent,
+        )
+
+
+def _wait(processes: Sequence[subprocess.Popen], kill_at: float | None) -> tuple[dict[int, int], bool]:
+    """Wait for all; return {rank: signal} of those that were killed, not from here, and whether time ran out.
+
+    When one fails, the others get a while to end before they are killed.
+    """
+    deadline = None
+    while any(process.poll() is None for process in processes):
+        failed = any(process.returncode not in (None, 0, PAUSED_EXIT_CODE) for process in processes)
+        deadline = deadline or (time.monotonic() + GRACE_SEC if failed else None)
+        timed_out = kill_at is not None and time.time() > kill_at
+        if timed_out or (deadline and time.monotonic() > deadline):
+            died = _died(processes)
+            _end(processes)
+            return died, timed_out
+        time.sleep(POLL_SEC)
+    return _died(processes), False
+
+
+def _end(processes: Sequence[subprocess.Popen]) -> None:
+    """End what still runs: politely first, because a launcher that is killed leaves its ranks behind."""
+    send_to_all(list(processes), signal.SIGTERM)
+    deadline = time.monotonic() + END_SEC
+    while any(process.poll() is None for process in processes) and time.monotonic() < deadline:
+        time.sleep(POLL_SEC)
+    send_to_all(list(processes), signal.SIGKILL)
+    for process in processes:
+        process.wait()
+
+
+def _added(log: Path, before: int) -> str:
+    """What was added to a log since it had a size."""
+    with log.open("rb") as file:
+        file.seek(before)
+        return file.read().decode(errors="replace")
+
+
+def _died(processes: Sequence[subprocess.Popen]) -> dict[int, int]:
+    return {rank: -process.returncode for rank, process in enumerate(processes) if (process.poll() or 0) < 0}
