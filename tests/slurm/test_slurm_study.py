@@ -28,6 +28,7 @@ PATIENCE_SEC = 150
 ONE_RUN = {"name": "warmup", "grid": {"warmup_epochs": [1]}, "figures": ["curves"]}
 ONE_NODE = {"max_nodes": 1, "ranks_per_node": 2}
 TWO_NODES = {"nodes": 2, "ranks_per_node": 1}
+TABLE = "results/tiny/tables/epochs.csv"
 SINGLE = {"max_nodes": 1, "ranks_per_node": 1}
 
 
@@ -140,7 +141,7 @@ def cluster(slurm: SlurmCluster, tmp_path: Path) -> Iterator[SlurmCheckout]:
 
 def rows(folder: Path) -> list[dict[str, str]]:
     """The table of epochs without what is measured in seconds or bytes."""
-    table = read_rows(folder / "results/tiny/tables/epochs.csv")
+    table = read_rows(folder / TABLE)
     assert table
     return [{name: value for name, value in row.items() if name not in TIMING_COLUMNS} for row in table]
 
@@ -149,7 +150,7 @@ def trained_here(folder: Path, content: dict[str, Any], ranks: int) -> Path:
     """The same study with as many ranks, undisturbed, on this machine."""
     made = make_checkout(folder)
     made.write(content | {"placement": {"ranks_per_node": ranks}})
-    done = made.snakemake("results/tiny/tables/epochs.csv")
+    done = made.snakemake(TABLE)
     assert done.returncode == 0, done.stdout
     return folder
 
@@ -198,14 +199,14 @@ def test_a_preempted_run_on_two_nodes_goes_on_where_it_saved_and_a_new_master_ad
     cluster.checkout.write(content)
     cluster.site(placement=TWO_NODES, node={"gpus": 0, "cores": 1})  # as many threads a rank
     cluster.command("squeue", AWAY)
-    master = cluster.start()
+    master = cluster.start(TABLE)
     cluster.wait_for("an epoch", cluster.trains)
     master.kill()
     master.wait()
     job = cluster.preempt()
     assert cluster.attempts()[0]["state"] == "paused", cluster.said(job)
     cluster.mark.touch()
-    master = cluster.start()
+    master = cluster.start(TABLE)
     cluster.wait_for("notice of the outage", lambda: "before anything is submitted" in cluster.log())
     cluster.mark.unlink()
     assert master.wait(PATIENCE_SEC) == 0, cluster.log()

@@ -81,12 +81,28 @@ def _put(scratch: Path, results: Path) -> None:
     delete_others(results / "figures", {path.stem for path in made if path.parent.name == "figures"})
 
 
+def missing_lines(study: Study, results: Path) -> list[str]:
+    """What failed or is missing, why, and the command that runs only that; none where all runs are published.
+
+    The last rule says it then.
+    """
+    from warmscale.monitoring.failures import failure_lines
+    from warmscale.monitoring.studies import read_study
+
+    if all(is_published(results / "runs" / run_id) for run_id in study.runs):
+        return []
+    planned = {run_id: {"epochs": run.recipe.epochs} for run_id, run in study.runs.items()}
+    status = read_study(str(results), planned, None, time.time())
+    return failure_lines(str(results), status.runs, status.command)
+
+
 def main() -> int:
-    """Read the study as written, JSON on standard input, and say in one line what became of it."""
+    """Read the study as written, JSON on standard input; say what became of it in a line, and what is missing."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--results", required=True, type=Path, help="folder of the study; its config comes on stdin")
     given = parser.parse_args()
-    print(partial_report(load_study(json.load(sys.stdin)), given.results), file=sys.stderr)
+    study = load_study(json.load(sys.stdin))
+    print(partial_report(study, given.results), *missing_lines(study, given.results), sep="\n", file=sys.stderr)
     return 0
 
 
