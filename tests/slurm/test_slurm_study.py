@@ -108,12 +108,11 @@ class SlurmCheckout:
         return {line.split()[0] for line in listed.splitlines() if line.endswith(f" {self.folder}")}
 
     def preempt(self) -> str:
-        """Let a more urgent job have all nodes for a moment, and the job of the run start again at once."""
+        """Let a more urgent job have all nodes for a moment; the job of the run would start again in two minutes."""
         job = self.job()["job_id"]
         urgent = self.slurm.submit("true", "--nodes=2", "--exclusive", "--partition=urgent")
         self.slurm.wait_for(urgent, "COMPLETED")
         self.slurm.wait_for(job, "PENDING")
-        self.slurm.ask("scontrol", "update", f"JobId={job}", "StartTime=now")  # not in two minutes
         return job
 
     def said(self, job: str) -> str:
@@ -209,8 +208,9 @@ def test_a_preempted_run_on_two_nodes_goes_on_where_it_saved_and_a_new_master_ad
     master = cluster.start(TABLE)
     cluster.wait_for("notice of the outage", lambda: "before anything is submitted" in cluster.log())
     cluster.mark.unlink()
+    cluster.wait_for("adoption", lambda: f"job {job} of an earlier call still lives, and is adopted" in cluster.log())
+    slurm.ask("scontrol", "update", f"JobId={job}", "StartTime=now")
     assert master.wait(PATIENCE_SEC) == 0, cluster.log()
-    assert f"job {job} of an earlier call still lives, and is adopted" in cluster.log()
     first, second = cluster.attempts()
     assert (first["state"], first["failure_class"], first["job_id"]) == ("paused", None, job)
     assert (second["state"], second["steps_before"], second["job_id"]) == ("finished", first["steps_done"], job)

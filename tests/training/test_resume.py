@@ -9,6 +9,8 @@ import time
 
 import pytest
 
+from warmscale.records import read_json
+
 from .conftest import small_run
 from .launching import Started, plan_of, wait_for
 
@@ -121,3 +123,26 @@ def test_the_only_checkpoint_of_a_run_that_keeps_its_weights_is_never_lost(tmp_p
     assert started.finish().returncode == 0
     assert started.record()["state"] == "finished"
     assert {path: path.read_bytes() for path in started.state.checkpoints.rglob("*") if path.is_file()} == kept
+
+
+def test_a_second_copy_waits_for_the_first_one_and_trains_nothing(tmp_path, lab):
+    started = Started(tmp_path, lab, small_run())
+    first = subprocess.Popen(started.command(), stderr=subprocess.DEVNULL)
+    wait_for(started.state.attempt, first)
+    second = started.finish()
+    assert first.wait(60) == second.returncode == 0
+    assert [attempt["state"] for attempt in started.record()["attempts"]] == ["finished"]
+
+
+def test_a_second_copy_in_a_job_leaves_at_once_and_touches_nothing(tmp_path, lab, monkeypatch):
+    started = Started(tmp_path, lab, small_run())
+    first = subprocess.Popen(started.command(), stderr=subprocess.DEVNULL)
+    wait_for(started.state.attempt, first)
+    before = read_json(started.state.attempt)
+    monkeypatch.setenv("LSB_JOBID", "12")
+    second = started.finish()
+    assert second.returncode == 73
+    assert f"duplicate: another copy trains it, held by process {first.pid} on" in second.stderr
+    assert before == read_json(started.state.attempt)
+    assert first.wait(60) == 0
+    assert len(started.record()["attempts"]) == 1

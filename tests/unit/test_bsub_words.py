@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from warmscale.cluster import lsf, slurm
+from warmscale.cluster.ask import SchedulerSilentError
 from warmscale.cluster.placement import Where
 from warmscale.cluster.site import Site
 
@@ -250,3 +251,30 @@ h4                 closed_Adm      -      8      0      0      0      0      0
 """
     assert lsf.hosts_in(answer) == ["h1", "h2"]
     assert lsf.hosts_in("bhosts is not on the PATH") == []
+
+
+def bjobs(folder, monkeypatch, script):
+    """Put a bjobs of our own on the PATH."""
+    program = folder / "bjobs"
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
+
+
+def test_a_bjobs_without_formats_is_asked_for_its_table(tmp_path, monkeypatch):
+    table = "JOBID USER STAT QUEUE FROM_HOST EXEC_HOST JOB_NAME SUBMIT_TIME\\n7 me RUN normal h1 h2 a:b Nov 20 10:00"
+    script = f"case \"$*\" in *-o*) echo 'bjobs: illegal option -- o' >&2; exit 255;; *) printf '{table}\\n';; esac"
+    bjobs(tmp_path, monkeypatch, script)
+    assert lsf.states(["7"]) == {"7": "RUN"}
+
+
+def test_a_job_that_is_not_found_is_no_outage(tmp_path, monkeypatch):
+    bjobs(tmp_path, monkeypatch, "echo 'Job <7> is not found' >&2; exit 255")
+    assert lsf.states(["7"]) == {}
+
+
+def test_an_outage_in_one_of_many_calls_is_an_outage(tmp_path, monkeypatch):
+    script = "case \"$*\" in *' 1 '*) echo '1 RUN';; *) echo 'LSF is down. Please wait ...' >&2; exit 255;; esac"
+    bjobs(tmp_path, monkeypatch, script)
+    with pytest.raises(SchedulerSilentError, match="bjobs: LSF is down"):
+        lsf.states([str(number) for number in range(1, 300)])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 COMMAND_TIMEOUT_SEC = 300.0
@@ -13,29 +13,41 @@ TAIL_BYTES = 20_000
 SNAKEMAKE_ENDS_WITH = ("Exiting because", "Complete log", "Elapsed time", "Shutting down", "Job stats", "At least")
 
 
-def answer(words: Sequence[str]) -> tuple[int, str]:
+class SchedulerSilentError(Exception):
+    """The scheduler gave no usable answer."""
+
+
+def answer(
+    words: Sequence[str], *, timeout_sec: float = COMMAND_TIMEOUT_SEC, environment: Mapping[str, str] | None = None
+) -> tuple[int, str]:
     """Exit code of a command and all that it says; a command that is missing or hangs has code 127 or 124."""
     try:
         done = subprocess.run(
             words,
+            env=environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
             errors="replace",
-            timeout=COMMAND_TIMEOUT_SEC,
+            timeout=timeout_sec,
             check=False,
         )
     except FileNotFoundError:
         return 127, f"{words[0]} is not on the PATH"
     except subprocess.TimeoutExpired:
-        return 124, f"{words[0]} did not answer in {COMMAND_TIMEOUT_SEC:.0f} s"
+        return 124, f"{words[0]} did not answer in {timeout_sec:.0f} s"
     return done.returncode, done.stdout
 
 
 def chunks(job_ids: Sequence[str]) -> list[Sequence[str]]:
     """As many ids as a command line takes."""
     return [job_ids[start : start + IDS_A_CALL] for start in range(0, len(job_ids), IDS_A_CALL)]
+
+
+def silence(words: Sequence[str], code: int, said: str) -> SchedulerSilentError:
+    """What to raise for an answer that cannot be used."""
+    return SchedulerSilentError(f"{words[0]}: {' '.join(said.split()) or f'exit code {code}'}")
 
 
 def tail(log: str | Path) -> str:

@@ -27,6 +27,7 @@ from typing import Any
 from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
 from snakemake_interface_executor_plugins.jobs import JobExecutorInterface
 
+from .ask import SchedulerSilentError
 from .settle import RunJob
 from .site import Site
 
@@ -34,10 +35,6 @@ POLL_SEC = 10.0
 MISSING_POLLS = 3
 """A job that the scheduler has not known in so many answers in a row is over."""
 SUBMIT_FOR_SEC = 600.0
-
-
-class SchedulerSilentError(Exception):
-    """The scheduler gave no usable answer."""
 
 
 class Lasting:

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .ask import answer, chunks, silence
+
 if TYPE_CHECKING:
     from .placement import Where
     from .site import Site
@@ -32,6 +34,9 @@ TRANSIENT = re.compile(
     re.IGNORECASE,
 )
 """What bsub says when the same call may succeed later: daemons that restart, the network, a bound on pending jobs."""
+
+ASKING_FORMS = (["bjobs", "-a", "-noheader", "-o", "jobid stat"], ["bjobs", "-a", "-w"])
+"""The second one for LSF's older relatives, whose bjobs has no -o: JOBID USER STAT and more."""
 
 
 class RefusedError(RuntimeError):
@@ -78,23 +83,39 @@ def _easy_words(site: Site, where: Where) -> list[str]:
     return ["-nnodes", str(where.nodes), *(["-alloc_flags", site.alloc_flags] if site.alloc_flags else [])]
 
 
-def job_id_in(answer: str) -> str:
+def job_id_in(said: str) -> str:
     """Id of the job that bsub says it submitted; raises RefusedError with what it said instead."""
-    found = re.search(r"Job <(\d+)> is submitted", answer)
+    found = re.search(r"Job <(\d+)> is submitted", said)
     if not found:
-        raise RefusedError(f"bsub names no job: {' '.join(answer.split()) or 'it said nothing'}")
+        raise RefusedError(f"bsub names no job: {' '.join(said.split()) or 'it said nothing'}")
     return found[1]
 
 
-def states_in(answer: str) -> dict[str, str]:
-    """{job id: state} from `bjobs -noheader -o 'jobid stat'`; a job that it does not know any more is left out."""
-    rows = (line.split() for line in answer.splitlines())
-    return {row[0]: row[1] for row in rows if len(row) == 2 and row[0].isdigit()}
+def states(job_ids: Sequence[str]) -> dict[str, str]:
+    """{job id: state} of the jobs that LSF knows, also of those that ended lately; raises SchedulerSilentError."""
+    return {job_id: state for chunk in chunks(job_ids) for job_id, state in _states(chunk).items()}
 
 
-def hosts_in(answer: str) -> list[str]:
+def _states(job_ids: Sequence[str]) -> dict[str, str]:
+    complaint = None
+    for form in ASKING_FORMS:
+        code, said = answer([*form, *job_ids])
+        if (known := states_in(said)) or code == 0 or "is not found" in said:
+            return known
+        complaint = complaint or silence(form, code, said)
+    raise complaint
+
+
+def states_in(said: str) -> dict[str, str]:
+    """{job id: state} from what `ASKING_FORMS` answer; a job that LSF does not know any more is left out."""
+    rows = [line.split() for line in said.splitlines()]
+    rows = [row for row in rows if len(row) > 1 and row[0].isdigit()]
+    return {row[0]: row[1] if len(row) == 2 else row[2] for row in rows}
+
+
+def hosts_in(said: str) -> list[str]:
     """Hosts that take jobs, or will once they are free, from `bhosts -w`."""
-    rows = (line.split() for line in answer.splitlines()[1:])
+    rows = (line.split() for line in said.splitlines()[1:])
     return [row[0] for row in rows if len(row) > 1 and row[1].startswith(("ok", "closed_Full", "closed_Excl"))]
 
 

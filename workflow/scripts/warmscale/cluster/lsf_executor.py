@@ -14,7 +14,7 @@ from snakemake_interface_executor_plugins.jobs import JobExecutorInterface
 
 from . import lsf
 from .ask import answer, chunks, last_line, tail
-from .lasting import SUBMIT_FOR_SEC, Lasting, SchedulerSilentError
+from .lasting import SUBMIT_FOR_SEC, Lasting
 from .settle import RunJob
 
 EXIT_CODE = Path(__file__).parents[2] / "exit_code.py"
@@ -97,13 +97,7 @@ class LsfExecutor(Lasting):
 
     def states(self, job_ids: Sequence[str]) -> Mapping[str, str]:
         """By bjobs."""
-        found: dict[str, str] = {}
-        for chunk in chunks(job_ids):
-            code, said = answer(["bjobs", "-a", "-noheader", "-o", "jobid stat", *chunk])
-            found |= lsf.states_in(said)
-            if code and not found and "is not found" not in said:
-                raise SchedulerSilentError(f"bjobs: {' '.join(said.split()) or f'exit code {code}'}")
-        return {job_id: _outcome(state) for job_id, state in found.items()}
+        return {job_id: _outcome(state) for job_id, state in lsf.states(job_ids).items()}
 
     def last_words(self, job: SubmittedJobInfo) -> str:
         """Of the job itself: LSF's report follows it."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,10 @@ from .processes import run_ranks
 from .provenance import image_facts
 from .publish import publish
 from .signals import DUPLICATE_EXIT_CODE, PAUSED_EXIT_CODE, Stop
+
+WAIT_SEC = 45.0
+"""For a copy that an earlier Snakemake left behind."""
+POLL_SEC = 0.5
 
 
 @dataclass(frozen=True)
@@ -54,9 +59,8 @@ def carry_out(launch: Launch, stop: Stop) -> int:
     Returns the exit code: 0 with an outcome or a recorded failure, 75 when another attempt is to follow, 73 when
     another copy of the run is alive: nothing was touched then.
     """
-    facts = {"run": launch.run_id, "job_id": job_id(os.environ)}
     try:
-        held = lease.acquire(launch.state.lease, facts)
+        held = _hold(launch, stop)
     except lease.LeaseHeldError as error:
         job = f", job {error.holder['job_id']}" if error.holder.get("job_id") else ""
         _say(f"{launch.run_id}: duplicate: another copy trains it, {error}{job}; nothing was touched")
@@ -70,6 +74,22 @@ def carry_out(launch: Launch, stop: Stop) -> int:
                 return PAUSED_EXIT_CODE
         publish(launch.run_id, launch.content, launch.state, launch.published)
     return 0
+
+
+def _hold(launch: Launch, stop: Stop) -> lease.Lease:
+    """Take the run's lease; raises LeaseHeldError where another copy lives.
+
+    On a machine of its own this waits a while for that copy to end; the nodes of a batch job are not kept waiting.
+    """
+    job = job_id(os.environ)
+    give_up = time.monotonic() + (0 if job else WAIT_SEC)
+    while True:
+        try:
+            return lease.acquire(launch.state.lease, {"run": launch.run_id, "job_id": job})
+        except lease.LeaseHeldError:
+            if time.monotonic() >= give_up or stop.requested:
+                raise
+        time.sleep(POLL_SEC)
 
 
 def _claim(launch: Launch) -> None:
