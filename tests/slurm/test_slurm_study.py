@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import logging
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import yaml
 
 from tests.workflow.conftest import TINY, make_checkout
-from warmscale.cluster import slurm_executor
-from warmscale.cluster.lasting import SchedulerSilentError
-from warmscale.cluster.slurm import RefusedError, batch_script, stuck_in
+from warmscale.cluster.ask import SchedulerSilentError
+from warmscale.cluster.slurm import batch_script, stuck_in
 from warmscale.cluster.slurm_executor import SlurmExecutor
 from warmscale.records import TIMING_COLUMNS, StateFolder, read_json, read_lines, read_rows
 
@@ -276,18 +273,18 @@ def test_ends_of_jobs_are_told_in_slurms_words(slurm, monkeypatch):
     for job, state in {node: "NODE_FAIL", good: "COMPLETED", bad: "FAILED", stays: "RUNNING"}.items():
         slurm.wait_for(job, state)
     executor._told = set()
-    ends = executor.states([node, stays, good, bad, cancelled, "999999"])
+    ends = executor.outcomes([node, stays, good, bad, cancelled, "999999"])
     assert ends == {node: "NODE_FAIL", stays: "alive", good: "done", bad: "FAILED", cancelled: "CANCELLED"}
     assert executor.reason_of_end(None, "NODE_FAIL") == "NODE_FAIL"
     assert executor.reason_of_end(None, "FAILED") is None
-    assert executor.states(["999999"]) == {}
+    assert executor.outcomes(["999999"]) == {}
     slurm.stop_controller()
     try:
         with pytest.raises(SchedulerSilentError, match=r"squeue: .*Unable to contact slurm controller"):
-            executor.states([stays])
+            executor.outcomes([stays])
     finally:
         slurm.start_controller()
-    assert executor.states([stays]) == {stays: "alive"}
+    assert executor.outcomes([stays]) == {stays: "alive"}
     slurm.cancel_all()
 
 
@@ -302,37 +299,6 @@ def test_a_job_is_over_when_its_command_is_and_a_request_to_stop_becomes_a_file(
     shell.send_signal(signal.SIGTERM)
     assert shell.wait(30) == 3
     assert stop.exists()
-
-
-@pytest.mark.parametrize(
-    ("answers", "outcome"),
-    [
-        (["sbatch: error: QOSMaxSubmitJobPerUserLimit"] * 50, "7"),  # as long as it takes
-        (["sbatch: error: Unable to contact slurm controller (connect failure)"] * 5, "7"),
-        (["sbatch: error: Unable to contact slurm controller (connect failure)"] * 50, "Unable to contact"),
-        (["sbatch: error: what is that"] * 2, "7"),
-        (["sbatch: error: what is that"] * 3, "what is that"),
-        (["sbatch: error: Batch job submission failed: Invalid qos specification"], "Invalid qos"),
-    ],
-)
-def test_what_passes_is_waited_for_and_what_stays_is_not(monkeypatch, answers, outcome):
-    left, clock = iter([(1, said) for said in answers] + [(0, "7")]), [0.0]
-
-    def sleep(seconds: float) -> None:
-        clock[0] += seconds
-
-    def answer(words: list[str]) -> tuple[int, str]:
-        return next(left) if words[0] == "sbatch" else (0, "")
-
-    monkeypatch.setattr(slurm_executor, "time", SimpleNamespace(monotonic=lambda: clock[0], sleep=sleep))
-    monkeypatch.setattr(slurm_executor, "answer", answer)
-    executor = SlurmExecutor.__new__(SlurmExecutor)
-    executor.logger = logging.getLogger(__name__)
-    if outcome == "7":
-        assert executor._sbatch(["sbatch"]) == "7"
-    else:
-        with pytest.raises(RefusedError, match=outcome):
-            executor._sbatch(["sbatch"])
 
 
 def test_reasons_that_do_not_pass_are_found_among_those_that_do():

@@ -1,7 +1,6 @@
 """What LSF and Slurm are asked for, word by word, and how their answers are read."""
 
 import re
-from types import SimpleNamespace
 
 import pytest
 
@@ -135,75 +134,27 @@ def test_a_failed_bsub_is_worth_repeating_only_for_reasons_that_pass(message, tr
     assert lsf.is_transient(message) is transient
 
 
-def resources(where, minutes=720, **more):
-    return slurm.slurm_resources(Site.model_validate(SLURM | more), where, minutes)
+def sbatch(where, minutes=720, **more):
+    site = Site.model_validate(SLURM | more)
+    return slurm.sbatch_words(
+        site, where=where, name="digits:run", log="/logs/run.log", cwd="/work", walltime_min=minutes, command=COMMAND
+    )
 
 
 def test_slurm_is_asked_for_tasks_and_gpus_of_each_node():
-    named = {
-        "project": "acc",
-        "queue": "gpu",
-        "qos": "long",
-        "constraint": "v100",
-        "extra": ["--exclusive", "--nice=5"],
-    }
-    assert resources(POSTER, node=NODE | {"memory_gb": 500}, **named) == {
-        "nodes": 40,
-        "runtime": 720,
-        "mpi": "srun",
-        "tasks_per_node": 6,
-        "cpus_per_task": 7,
-        "gres": "gpu:6",
-        "mem_mb": 512000,
-        "slurm_account": "acc",
-        "slurm_partition": "gpu",
-        "qos": "long",
-        "constraint": "v100",
-        "slurm_extra": "--exclusive --nice=5",
-    }
-
-
-def test_one_rank_a_node_is_written_as_tasks_because_the_plugin_refuses_one_task_a_node():
-    asked = resources(Where(4, 1), node={"cores": 8})
-    assert (asked["tasks"], asked["cpus_per_task"]) == (4, 8)
-    assert not asked.keys() & {"tasks_per_node", "gres", "mem_mb", "slurm_extra"}
-
-
-def test_a_single_rank_is_no_mpi_job_because_the_plugin_refuses_one():
-    asked = resources(Where(1, 1))
-    assert asked == {"nodes": 1, "runtime": 720, "cpus_per_task": 7, "gres": "gpu:1"}
-
-
-@pytest.mark.parametrize("where", [POSTER, Where(4, 1), Where(1, 6), Where(1, 1)])
-@pytest.mark.parametrize("node", [NODE, {"cores": 12}])
-def test_the_plugin_takes_what_it_is_asked_for(where, node):
-    from snakemake_executor_plugin_slurm.submit_string import get_submit_command
-    from snakemake_executor_plugin_slurm.utils import set_gres_string
-
-    class Resources(dict):
-        __getattr__ = dict.__getitem__
-
-    job = SimpleNamespace(resources=Resources(resources(where, node=node)), threads=1)
-    given = dict.fromkeys(("run_uuid", "slurm_logfile", "comment_str", "account", "partition", "workdir"), "")
-    words = get_submit_command(job, given).split() + set_gres_string(job).split()
-    a_node = f"--ntasks-per-node={where.ranks_per_node}" if where.ranks_per_node > 1 else f"--ntasks={where.nodes}"
-    assert f"--nodes={where.nodes}" in words
-    assert a_node in words or where.ranks == 1
-    assert (f"--gres=gpu:{where.ranks_per_node}" in words) is ("gpus" in node)
-    assert "--mem" not in words
-
-
-def test_sbatch_as_shown_has_what_the_plugin_is_asked_for():
-    site = Site.model_validate(SLURM | {"project": "acc", "extra": ["--exclusive"]})
-    words = slurm.sbatch_words(
-        site, where=POSTER, name="n", log="/l", cwd="/w", walltime_min=60, command="python -m snakemake"
-    )
-    assert words == [
-        *("sbatch", "--parsable", "--job-name", "n", "--output", "/l", "--open-mode=append"),
-        *("--export=ALL", "-D", "/w", "--account=acc", "--time=60", "--nodes=40", "--ntasks-per-node=6"),
-        *("--cpus-per-task=7", "--gres=gpu:6", "--exclusive"),
-        *("--wrap", "python -m snakemake"),
+    named = {"project": "acc", "queue": "gpu", "qos": "long", "constraint": "v100", "extra": ["--exclusive"]}
+    assert sbatch(POSTER, node=NODE | {"memory_gb": 500}, **named) == [
+        *("sbatch", "--parsable", "--job-name", "digits:run", "--output", "/logs/run.log", "--open-mode=append"),
+        *("--export=ALL", "-D", "/work", "--account=acc", "--partition=gpu", "--qos=long", "--constraint=v100"),
+        *("--time=720", "--nodes=40", "--ntasks-per-node=6", "--cpus-per-task=7", "--gres=gpu:6", "--mem=500G"),
+        *("--exclusive", "--wrap", COMMAND),
     ]
+
+
+def test_a_single_rank_gets_its_share_of_a_node():
+    words = sbatch(Where(1, 1))
+    assert {"--nodes=1", "--ntasks-per-node=1", "--cpus-per-task=7", "--gres=gpu:1"} <= set(words)
+    assert not [word for word in words if word.startswith(("--mem", "--account", "--qos"))]
 
 
 def test_the_id_of_a_slurm_job_is_read_with_and_without_a_cluster():
@@ -227,7 +178,6 @@ def test_states_of_slurm_jobs_are_read_from_squeue():
     [
         ("sbatch: error: Batch job submission failed: Unable to contact slurm controller (connect failure)", True),
         ("sbatch: error: Batch job submission failed: Socket timed out on send/recv operation", True),
-        ("sbatch: error: QOSMaxSubmitJobPerUserLimit", True),
         ("sbatch: error: Batch job submission failed: Invalid account or account/partition combination", False),
         ("sbatch: error: Batch job submission failed: Requested node configuration is not available", False),
         ("sbatch: error: invalid partition specified: gpux", False),

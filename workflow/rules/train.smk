@@ -28,7 +28,7 @@ rule train:
         content=content_of_run,
         failures=failures_of_run,
     shell:
-        "{resources.program}"
+        "exec {resources.program}"
         " --run {wildcards.run}"
         " --content {params.content:q}"
         f" --state {STATE}/{{wildcards.run}}"

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import lsf, slurm
+from .ask import SchedulerSilentError, answer, chunks, silence
 
 if TYPE_CHECKING:
     from .site import Site
 
 COMMAND_TIMEOUT_SEC = 60.0
-IDS_A_CALL = 200
+SPEECH = {"lsf": lsf, "slurm": slurm}
+"""What a scheduler is told and says."""
 
 
 class SchedulerError(RuntimeError):
@@ -73,42 +74,34 @@ def _sbatch_words(site: Site, job: SmallJob) -> list[str]:
 def submit(site: Site, job: SmallJob) -> str:
     """Id of the new job; raises SchedulerError with what the scheduler said instead."""
     words = submission(site, job)
-    code, answer = _answer(words)
+    code, said = _answer(words)
     if code:
-        raise SchedulerError(_said(words, code, answer))
+        raise SchedulerError(str(silence(words, code, said)))
     try:
-        return lsf.job_id_in(answer) if site.scheduler == "lsf" else slurm.job_id_in(answer)
+        return SPEECH[site.scheduler].job_id_in(said)
     except (lsf.RefusedError, slurm.RefusedError) as error:
         raise SchedulerError(str(error)) from error
 
 
 def living(scheduler: str, job_ids: Iterable[str]) -> list[str]:
     """Those of some jobs that have not ended; raises SchedulerError where the scheduler does not answer."""
-    return [job_id for chunk in _chunks(job_ids) for job_id in _living(scheduler, chunk)]
-
-
-def _living(scheduler: str, job_ids: Sequence[str]) -> list[str]:
-    if scheduler == "lsf":
-        words, unknown = ["bjobs", "-a", "-noheader", "-o", "jobid stat", *job_ids], "is not found"
-    else:
-        words, unknown = ["squeue", "-h", "-t", "all", "-o", "%i %T", "-j", ",".join(job_ids)], "Invalid job id"
-    code, answer = _answer(words)
-    states = (lsf if scheduler == "lsf" else slurm).states_in(answer)
-    if code and not states and unknown not in answer:
-        raise SchedulerError(_said(words, code, answer))
-    over = lsf.OVER if scheduler == "lsf" else slurm.OVER
-    return [job_id for job_id, state in states.items() if state not in over]
+    speech = SPEECH[scheduler]
+    try:
+        states = speech.states(list(job_ids))
+    except SchedulerSilentError as error:
+        raise SchedulerError(str(error)) from error
+    return [job_id for job_id, state in states.items() if state not in speech.OVER]
 
 
 def cancel(scheduler: str, job_ids: Iterable[str]) -> None:
     """Ask jobs to end; a scheduler that does not answer is not asked again."""
-    for chunk in _chunks(job_ids):
+    for chunk in chunks(list(job_ids)):
         _answer(cancel_words(scheduler, *chunk))
 
 
 def cancel_words(scheduler: str, *job_ids: str) -> list[str]:
     """What a user would type to end jobs."""
-    return ["bkill" if scheduler == "lsf" else "scancel", *job_ids]
+    return [SPEECH[scheduler].CANCEL, *job_ids]
 
 
 def outside_of_jobs(environment: Mapping[str, str]) -> dict[str, str]:
@@ -124,31 +117,4 @@ def outside_of_jobs(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def _answer(words: Sequence[str]) -> tuple[int, str]:
-    """Exit code of a command and all that it says; a command that is missing or hangs has code 127 or 124."""
-    try:
-        done = subprocess.run(
-            words,
-            env=outside_of_jobs(os.environ),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            timeout=COMMAND_TIMEOUT_SEC,
-            check=False,
-        )
-    except FileNotFoundError:
-        return 127, f"{words[0]} is not on the PATH"
-    except subprocess.TimeoutExpired:
-        return 124, f"{words[0]} did not answer in {COMMAND_TIMEOUT_SEC:.0f} s"
-    return done.returncode, done.stdout
-
-
-def _said(words: Sequence[str], code: int, answer: str) -> str:
-    return f"{words[0]}: {' '.join(answer.split()) or f'exit code {code}'}"
-
-
-def _chunks(job_ids: Iterable[str]) -> list[list[str]]:
-    """As many ids as a command line takes."""
-    known = list(job_ids)
-    return [known[start : start + IDS_A_CALL] for start in range(0, len(known), IDS_A_CALL)]
+    return answer(words, timeout_sec=COMMAND_TIMEOUT_SEC, environment=outside_of_jobs(os.environ))

@@ -20,14 +20,16 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
 from snakemake_interface_executor_plugins.jobs import JobExecutorInterface
 
-from .ask import SchedulerSilentError
+from . import lsf, slurm
+from .ask import SchedulerSilentError, answer, chunks
 from .settle import RunJob
 from .site import Site
 
@@ -35,12 +37,19 @@ POLL_SEC = 10.0
 MISSING_POLLS = 3
 """A job that the scheduler has not known in so many answers in a row is over."""
 SUBMIT_FOR_SEC = 600.0
+"""A submission that fails for a reason that may pass is tried again for so long."""
+FIRST_PAUSE_SEC = 5.0
+LONGEST_PAUSE_SEC = 60.0
+FEWEST_TRIES = 3
+"""Of a submission whose answer looks neither like a reason that passes nor like one that stays."""
 
 
 class Lasting:
     """What our executors add to a plugin's; comes before it in the bases."""
 
     scheduler: str
+    speech: ModuleType
+    """What the scheduler is told and says: `lsf` or `slurm`."""
     runs: Callable[[JobExecutorInterface], RunJob]
     """The run that a job is for."""
     site: Site
@@ -60,15 +69,15 @@ class Lasting:
         if not known or known["job_id"] not in self._surely_alive([known["job_id"]]):
             return False
         self.logger.info(f"{run.run_id}: job {known['job_id']} of an earlier call still lives, and is adopted.")
-        aux = {"lsf_logfile": known["log"], "slurm_logfile": Path(known["log"])}
-        super().report_job_submission(SubmittedJobInfo(job, external_jobid=known["job_id"], aux=aux))
+        info = SubmittedJobInfo(job, external_jobid=known["job_id"], aux={"log": known["log"]})
+        super().report_job_submission(info)
         return True
 
     def _surely_alive(self, job_ids: Sequence[str]) -> set[str]:
         """Which of these jobs live; waits for a scheduler that does not answer, because a guess would start copies."""
         while True:
             try:
-                states = self.states(job_ids)
+                states = self.outcomes(job_ids)
             except SchedulerSilentError as error:
                 self.logger.warning(f"{error}; asking again in {POLL_SEC:.0f} s before anything is submitted")
                 time.sleep(POLL_SEC)
@@ -78,8 +87,7 @@ class Lasting:
     def report_job_submission(self, job_info: SubmittedJobInfo, register_job: bool = True) -> None:
         """Note the job in the state folder of its run first."""
         if job_info.external_jobid:
-            log = job_info.aux.get("lsf_logfile") or job_info.aux.get("slurm_logfile")
-            self.runs(job_info.job).remember(self.scheduler, job_info.external_jobid, str(log))
+            self.runs(job_info.job).remember(self.scheduler, job_info.external_jobid, job_info.aux["log"])
         super().report_job_submission(job_info, register_job=register_job)
 
     def report_job_error(self, job_info: SubmittedJobInfo, msg: str | None = None, **about: Any) -> None:
@@ -98,7 +106,7 @@ class Lasting:
         """Report the jobs that ended, yield the others."""
         self.next_seconds_between_status_checks = POLL_SEC
         try:
-            states = await asyncio.to_thread(self.states, [job.external_jobid for job in active_jobs])
+            states = await asyncio.to_thread(self.outcomes, [job.external_jobid for job in active_jobs])
         except SchedulerSilentError as error:
             if not self._silent:
                 self.logger.warning(f"{error}; jobs run on, and are asked after until it answers")
@@ -134,8 +142,44 @@ class Lasting:
         return "done" if self.runs(job.job).is_published() else "forgotten"
 
     def submit(self, job: JobExecutorInterface) -> None:
-        """Submit a job, and report that, or the error of a job without an id."""
+        """Submit a job, and report that, or that the scheduler refuses it."""
+        run = self.runs(job)
+        log = Path(f".snakemake/{self.scheduler}_logs/{run.run_id}/{time.time_ns()}.log").absolute()
+        log.parent.mkdir(parents=True, exist_ok=True)
+        words = self.submission(job, run, log)
+        self.logger.debug(f"submission: {words}")
+        try:
+            job_id = self.insist(words)
+        except (lsf.RefusedError, slurm.RefusedError) as error:
+            self.report_job_error(SubmittedJobInfo(job), str(error))
+            return
+        self.logger.info(f"{run.run_id}: submitted as job {job_id} (log: {log}).")
+        self.report_job_submission(SubmittedJobInfo(job, external_jobid=job_id, aux={"log": str(log)}))
+
+    def insist(self, words: Sequence[str]) -> str:
+        """Submit, again and again where that fails for a reason that may pass; the job's id, or raises RefusedError."""
+        speech, give_up, pause, tries = self.speech, time.monotonic() + SUBMIT_FOR_SEC, FIRST_PAUSE_SEC, 1
+        while True:
+            code, said = answer(words)
+            if code == 0:
+                return speech.job_id_in(said)
+            reason = speech.refusal_in(said) or f"{words[0]}: exit code {code}"
+            in_time = time.monotonic() < give_up and (speech.is_transient(said) or tries < FEWEST_TRIES)
+            if speech.is_refused(said) or not (in_time or speech.is_limit(said)):
+                raise speech.RefusedError(reason)
+            self.logger.warning(f"{reason}; trying again in {pause:.0f} s")
+            time.sleep(pause)
+            pause, tries = min(2 * pause, LONGEST_PAUSE_SEC), tries + 1
+            if job_id := self.submitted_after_all(words):
+                return job_id
+
+    def submission(self, job: JobExecutorInterface, run: RunJob, log: Path) -> list[str]:
+        """The words that submit a job."""
         raise NotImplementedError
+
+    def submitted_after_all(self, words: Sequence[str]) -> str | None:
+        """Id of the job that these words submitted although their answer was lost; None where that cannot be known."""
+        return None
 
     def last_words(self, job: SubmittedJobInfo) -> str:
         """The last line of a job's log that is not the scheduler's own."""
@@ -145,9 +189,21 @@ class Lasting:
         """What the scheduler calls the end of a job that it ended itself, as TERM_MEMLIMIT."""
         raise NotImplementedError
 
-    def states(self, job_ids: Sequence[str]) -> Mapping[str, str]:
+    def outcomes(self, job_ids: Sequence[str]) -> dict[str, str]:
         """{job id: alive | done | another word for how it ended} of the jobs that the scheduler knows.
 
-        Raises SchedulerSilentError.
+        A state that is not known to be an end may be followed by another one: the job lives. Raises
+        SchedulerSilentError.
         """
-        raise NotImplementedError
+        done, over = self.speech.DONE, self.speech.OVER
+        states = self.states(job_ids)
+        return {job: "done" if state in done else state if state in over else "alive" for job, state in states.items()}
+
+    def states(self, job_ids: Sequence[str]) -> dict[str, str]:
+        """{job id: the scheduler's word}; raises SchedulerSilentError."""
+        return self.speech.states(job_ids)
+
+    def cancel_jobs(self, active_jobs: list[SubmittedJobInfo]) -> None:
+        """Ask all jobs to end, as Snakemake does on Ctrl-C; the ranks save before."""
+        for chunk in chunks([job.external_jobid for job in active_jobs]):
+            answer([self.speech.CANCEL, *chunk])

@@ -24,6 +24,10 @@ perhaps not dead. A state that is in neither set is to be taken for one of these
 OVER = frozenset({"DONE", "EXIT", "PDONE", "PERR", "POST_DONE", "POST_ERR"})
 """States from which a job does not come back under its id (a requeued one is PEND again); P...: after its epilogue."""
 
+DONE = frozenset({"DONE", "PDONE", "POST_DONE"})
+"""Those of them that tell of success."""
+CANCEL = "bkill"
+
 TRANSIENT = re.compile(
     r"(LSF|LIM|mbatchd|batch daemon|batch system|sbatchd)\b.*\b(down|not ready|busy|unavailable)"
     r"|please wait|still trying|try again|retry|not respond"
@@ -35,6 +39,15 @@ TRANSIENT = re.compile(
 )
 """What bsub says when the same call may succeed later: daemons that restart, the network, a bound on pending jobs."""
 
+LIMIT = re.compile(
+    r"pending job threshold|job (limit|threshold).*reached|limit of pending|too many (pending|active)", re.IGNORECASE
+)
+"""What it says when so many jobs wait that it takes no more: it will, when one of them has ended."""
+REFUSED = re.compile(
+    r"no such|illegal|bad |cannot use|cannot exceed|not permitted|denied|invalid|too many processors|unknown",
+    re.IGNORECASE,
+)
+"""What it says when the same call will never succeed."""
 ASKING_FORMS = (["bjobs", "-a", "-noheader", "-o", "jobid stat"], ["bjobs", "-a", "-w"])
 """The second one for LSF's older relatives, whose bjobs has no -o: JOBID USER STAT and more."""
 
@@ -124,6 +137,21 @@ def is_transient(message: str) -> bool:
     return bool(TRANSIENT.search(message))
 
 
+def is_limit(message: str) -> bool:
+    """Whether the same bsub will succeed when other jobs of this user have ended."""
+    return bool(LIMIT.search(message))
+
+
+def is_refused(message: str) -> bool:
+    """Whether the same bsub will never succeed."""
+    return bool(REFUSED.search(message)) and not is_transient(message) and not is_limit(message)
+
+
+def refusal_in(said: str) -> str:
+    """What bsub says, in one line."""
+    return f"bsub: {' '.join(said.split())}"
+
+
 def hosts_of_job(environment: Mapping[str, str], *, launch_node: bool = False) -> list[str]:
     """Hosts that LSF gave to this job, each once, in its order; none outside of a job.
 
@@ -139,7 +167,7 @@ def hosts_of_job(environment: Mapping[str, str], *, launch_node: bool = False) -
     return list(dict.fromkeys(names))[1 if launch_node else 0 :]
 
 
-def reason_in(log: str) -> str | None:
+def end_in(log: str) -> str | None:
     """Why LSF ended a job, as TERM_MEMLIMIT, from the report that it adds to the job's output."""
     return next(iter(re.findall(r"^(TERM_\w+)", log, re.MULTILINE)[-1:]), None)
 

@@ -14,18 +14,15 @@ import yaml
 from .launchers import Container, LaunchPlan
 from .placement import Where
 from .site import Site, SiteError
-from .slurm import slurm_resources
 
 
 def rule_resources(site: Site, where: Where) -> dict[str, Any]:
-    """What the job of a run asks Snakemake's executor for; raises SiteError where the site has no such job.
+    """What Snakemake shows of the job of a run; raises SiteError where the site has no such job.
 
-    For LSF our executor makes the words of bsub from site and place itself: these are shown, and can be looked up.
+    Our executors make the words of bsub and sbatch from site and place themselves.
     """
     check(site, where)
     minutes = site.walltime_min(where.nodes)
-    if site.scheduler == "slurm" and minutes:
-        return slurm_resources(site, where, minutes)
     return {"nodes": where.nodes, **({"runtime": minutes} if minutes else {})}
 
 
@@ -54,8 +51,7 @@ def launch_plan(site: Site, where: Where, threads: int | None = None) -> LaunchP
 
 
 def _launcher(site: Site, where: Where) -> str:
-    """In Slurm a single rank is in a step already, in which there is no place for another one; and what blaunch would
-    start on the one host of a job is started there without it."""
+    """What srun would start as the only task, or blaunch on the only host, is started there without it."""
     alone = where.ranks == 1 if site.scheduler == "slurm" else where.nodes == 1 and site.launcher == "blaunch"
     return "local" if alone else site.launcher
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from .ask import answer, chunks, silence
 
 if TYPE_CHECKING:
     from .placement import Where
@@ -51,6 +54,10 @@ OVER = frozenset(
 )
 """States in which a job has ended. One that Slurm requeues, after NODE_FAIL for example, is PENDING again at once."""
 
+DONE = frozenset({"COMPLETED"})
+"""Those of them that tell of success."""
+CANCEL = "scancel"
+
 TRANSIENT = re.compile(
     r"unable to contact slurm controller|connection (refused|timed out|reset)|socket timed out|zero bytes"
     r"|communication connection failure|slurm_receive_msg|temporarily un|not responding|transport endpoint"
@@ -74,54 +81,27 @@ class RefusedError(RuntimeError):
     """A submission that gave no job, with what Slurm said."""
 
 
-def slurm_resources(site: Site, where: Where, walltime_min: int) -> dict[str, int | str]:
-    """What a job asks for, in the words of snakemake-executor-plugin-slurm 2.8, which others know too."""
-    share = site.share(where)
-    resources: dict[str, int | str] = {"nodes": where.nodes, "runtime": walltime_min}
-    if where.ranks == 1:
-        resources["cpus_per_task"] = share.cores
-    else:
-        resources["mpi"] = site.launcher
-        # tasks_per_node: 1 is refused
-        tasks = {"tasks_per_node": where.ranks_per_node} if where.ranks_per_node > 1 else {"tasks": where.ranks}
-        resources |= tasks | {"cpus_per_task": max(1, share.cores // where.ranks_per_node)}
-    if share.gpus:
-        resources["gres"] = f"gpu:{share.gpus}"  # of each node
-    if share.memory_gb:
-        resources["mem_mb"] = share.memory_gb * 1024  # of each node
-    named = {
-        "slurm_account": site.project,
-        "slurm_partition": site.queue,
-        "qos": site.qos,
-        "constraint": site.constraint,
-    }
-    resources |= {name: value for name, value in named.items() if value}
-    return resources | ({"slurm_extra": shlex.join(site.extra)} if site.extra else {})
-
-
 def sbatch_words(
     site: Site, *, where: Where, name: str, log: str | Path, cwd: str | Path, walltime_min: int, command: str
 ) -> list[str]:
     """The words of a submission, for a call without a shell; `command` is for the shell of the first node."""
-    asked = slurm_resources(site, where, walltime_min)
+    share = site.share(where)
     # append: a job that is requeued would else begin its log again
     words = ["sbatch", "--parsable", "--job-name", name, "--output", str(log), "--open-mode=append"]
     words += ["--export=ALL", "-D", str(cwd)]
-    options = {
-        "slurm_account": "--account",
-        "slurm_partition": "--partition",
-        "runtime": "--time",
-        "constraint": "--constraint",
-        "qos": "--qos",
-        "mem_mb": "--mem",
-        "nodes": "--nodes",
-        "tasks_per_node": "--ntasks-per-node",
-        "tasks": "--ntasks",
-        "cpus_per_task": "--cpus-per-task",
-        "gres": "--gres",
+    asked = {
+        "--account": site.project,
+        "--partition": site.queue,
+        "--qos": site.qos,
+        "--constraint": site.constraint,
+        "--time": walltime_min,
+        "--nodes": where.nodes,
+        "--ntasks-per-node": where.ranks_per_node,
+        "--cpus-per-task": max(1, share.cores // where.ranks_per_node),
+        "--gres": share.gpus and f"gpu:{share.gpus}",
+        "--mem": share.memory_gb and f"{share.memory_gb}G",
     }
-    words += [f"{option}={asked[key]}" for key, option in options.items() if key in asked]
-    words += ["--ntasks=1"] if where.ranks == 1 else []
+    words += [f"{option}={value}" for option, value in asked.items() if value]
     return [*words, *site.extra, "--wrap", command]
 
 
@@ -137,37 +117,57 @@ def batch_script(command: str, stop: Path) -> str:
     return f"trap {asked} TERM USR1 USR2\nsetsid sh -c {shlex.quote(command)} &\njob=$!\n{wait}\nexit $code"
 
 
-def job_id_in(answer: str) -> str:
+def job_id_in(said: str) -> str:
     """Id of the job from `sbatch --parsable` (`id` or `id;cluster`); raises RefusedError with what it said instead."""
-    last = answer.strip().rpartition("\n")[2]
-    found = re.fullmatch(r"(\d+)(;[\w-]+)?", last.strip()) or re.search(r"Submitted batch job (\d+)", answer)
+    last = said.strip().rpartition("\n")[2]
+    found = re.fullmatch(r"(\d+)(;[\w-]+)?", last.strip()) or re.search(r"Submitted batch job (\d+)", said)
     if not found:
-        raise RefusedError(f"sbatch names no job: {' '.join(answer.split()) or 'it said nothing'}")
+        raise RefusedError(f"sbatch names no job: {' '.join(said.split()) or 'it said nothing'}")
     return found[1]
 
 
-def reason_in(answer: str) -> str:
+def refusal_in(said: str) -> str:
     """What sbatch says, in one line."""
-    return re.sub(r"; sbatch: (error: )?", "; ", "; ".join(line.strip() for line in answer.strip().splitlines()))
+    return re.sub(r"; sbatch: (error: )?", "; ", "; ".join(line.strip() for line in said.strip().splitlines()))
 
 
-def states_in(answer: str) -> dict[str, str]:
+def squeue(job_ids: Sequence[str]) -> str:
+    """What squeue says of these jobs, which it knows for minutes after their end, also where there is no accounting.
+
+    Raises SchedulerSilentError.
+    """
+    said = ""
+    for chunk in chunks(job_ids):
+        words = ["squeue", "--noheader", "--states=all", "--format=%i %T %r", f"--jobs={','.join(chunk)}"]
+        code, rows = answer(words)
+        if code and "Invalid job id" not in rows:
+            raise silence(words, code, rows)
+        said += rows
+    return said
+
+
+def states(job_ids: Sequence[str]) -> dict[str, str]:
+    """{job id: state} of the jobs that Slurm knows; raises SchedulerSilentError."""
+    return states_in(squeue(job_ids))
+
+
+def states_in(said: str) -> dict[str, str]:
     """{job id: state} from `squeue --noheader --states=all --format='%i %T %r'`."""
-    return {job_id: state for job_id, (state, _) in _rows(answer).items()}
+    return {job_id: state for job_id, (state, _) in _rows(said).items()}
 
 
-def stuck_in(answer: str) -> dict[str, list[str]]:
+def stuck_in(said: str) -> dict[str, list[str]]:
     """{reason: ids of pending jobs} from the same, for reasons that will not pass by themselves."""
     found: dict[str, list[str]] = {}
-    for job_id, (state, reason) in _rows(answer).items():
+    for job_id, (state, reason) in _rows(said).items():
         if state == "PENDING" and reason and not WAITS.fullmatch(reason):
             found.setdefault(reason, []).append(job_id)
     return found
 
 
-def _rows(answer: str) -> dict[str, tuple[str, str]]:
+def _rows(said: str) -> dict[str, tuple[str, str]]:
     """{job id: (state, reason)}."""
-    rows = (line.split(maxsplit=2) for line in answer.splitlines())
+    rows = (line.split(maxsplit=2) for line in said.splitlines())
     return {row[0]: (row[1], " ".join(row[2:])) for row in rows if len(row) > 1 and row[0].isdigit()}
 
 
@@ -183,4 +183,4 @@ def is_limit(message: str) -> bool:
 
 def is_refused(message: str) -> bool:
     """Whether the same sbatch will never succeed."""
-    return bool(REFUSED.search(message)) and not is_transient(message)
+    return bool(REFUSED.search(message)) and not is_transient(message) and not is_limit(message)
