@@ -152,14 +152,14 @@ def test_a_lost_attempt_ended_when_it_was_last_heard_of(state):
 def test_the_scheduler_knows_why_a_parent_was_killed(state, monkeypatch, told, failure_class):
     monkeypatch.setenv("LSB_JOBID", "77")
     begin(state)
-    write_json(state.job, {"job_id": "77", "ended_by": told})
+    write_json(state.job, {"job_id": "78", "ended_by": {"77": told}})
     assert attempts.record_lost(state)["failure_class"] == failure_class
 
 
 def test_what_another_job_was_ended_by_tells_nothing(state, monkeypatch):
     monkeypatch.setenv("LSB_JOBID", "77")
     begin(state)
-    write_json(state.job, {"job_id": "76", "ended_by": "TERM_MEMLIMIT"})
+    write_json(state.job, {"job_id": "77", "ended_by": {"76": "TERM_MEMLIMIT"}})
     assert attempts.record_lost(state)["failure_class"] == "node"
 
 

@@ -52,6 +52,13 @@ def test_a_run_waits_for_a_gpu_and_gets_it(tmp_path, monkeypatch):
     waiting.join()
 
 
+def test_who_is_asked_to_stop_waits_no_longer(tmp_path, monkeypatch):
+    monkeypatch.setattr(gpus, "POLL_SEC", 0.02)
+    one = {"CUDA_VISIBLE_DEVICES": "0"}
+    with reserved(1, one, tmp_path), reserved(1, one, tmp_path, give_up=lambda: True) as got:
+        assert got == []
+
+
 def test_more_gpus_than_there_are_is_refused_in_one_line(tmp_path):
     with pytest.raises(RuntimeError, match="5 GPUs are needed, this machine has 4"), reserved(5, FOUR, tmp_path):
         pass

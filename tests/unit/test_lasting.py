@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from types import SimpleNamespace
 
 import pytest
 
 from warmscale.cluster import lasting
+from warmscale.cluster.ask import SchedulerSilentError
 from warmscale.cluster.lsf import RefusedError as BsubRefusedError
 from warmscale.cluster.lsf_executor import LsfExecutor
 from warmscale.cluster.slurm import RefusedError as SbatchRefusedError
@@ -46,9 +48,10 @@ def submitted(monkeypatch, scheduler, answers: list[str]) -> str:
 @pytest.mark.parametrize(
     ("scheduler", "answers"),
     [
-        (SLURM, [SILENT] * 5),
-        (LSF, [DOWN] * 5),
-        (SLURM, [LIMIT] * 500),  # as long as it takes
+        (SLURM, [SILENT] * 500),  # as long as it takes
+        (LSF, [DOWN] * 500),
+        (LSF, ["bsub did not answer in 300 s"] * 500),
+        (SLURM, [LIMIT] * 500),
         (LSF, [FULL] * 500),
         (SLURM, ["what is that"] * 2),
         (LSF, ["what is that"] * 2),
@@ -61,8 +64,6 @@ def test_what_passes_is_waited_for(monkeypatch, clock, scheduler, answers):
 @pytest.mark.parametrize(
     ("scheduler", "answers"),
     [
-        (SLURM, [SILENT] * 50),
-        (LSF, [DOWN] * 50),
         (SLURM, ["what is that"] * 3),
         (LSF, ["what is that"] * 3),
         (SLURM, [QOS]),
@@ -94,3 +95,47 @@ def test_a_state_that_is_no_known_end_is_a_job_that_lives(monkeypatch, kind, sta
     told = {str(number): state for number, state in enumerate(states)}
     monkeypatch.setattr(kind, "states", lambda self, job_ids: told)
     assert list(kind.__new__(kind).outcomes(list(told)).values()) == outcomes
+
+
+class Info(SimpleNamespace):
+    """A job as Snakemake hands it to an executor."""
+
+
+def polled(monkeypatch, answers: list[dict[str, str] | Exception]) -> list[str]:
+    """Ids of jobs 1 and 2 that were taken for ended after these answers of the scheduler."""
+    executor, ended = LsfExecutor.__new__(LsfExecutor), []
+    executor.logger, executor.is_master = logging.getLogger(__name__), lambda: True
+    executor._silent, executor._misses, executor._held, executor._live = False, {}, set(), {}
+    executor.runs = lambda job: SimpleNamespace(is_published=lambda: False)
+    left = iter(answers)
+
+    def outcomes(job_ids: list[str]) -> dict[str, str]:
+        said = next(left)
+        if isinstance(said, Exception):
+            raise said
+        return said
+
+    monkeypatch.setattr(executor, "outcomes", outcomes, raising=False)
+    monkeypatch.setattr(executor, "_report_end", lambda job, state: ended.append(job.external_jobid) or True)
+    jobs = [Info(external_jobid=number, job=None, aux={}) for number in ("1", "2")]
+
+    async def poll() -> list[Info]:
+        return [job async for job in executor.check_active_jobs(jobs)]
+
+    for _ in answers:
+        jobs = asyncio.run(poll())
+    return ended
+
+
+BOTH, ONE = {"1": "alive", "2": "alive"}, {"1": "alive"}
+
+
+def test_a_job_is_over_when_it_is_missing_thrice_in_a_row_and_not_before(monkeypatch):
+    assert polled(monkeypatch, [ONE, ONE, ONE]) == ["2"]
+    assert polled(monkeypatch, [ONE, BOTH, ONE, BOTH, ONE, BOTH]) == []
+
+
+def test_an_outage_is_no_news_however_long_it_is(monkeypatch):
+    down = SchedulerSilentError("bjobs: LSF is down")
+    assert polled(monkeypatch, [BOTH, *[down] * 200, BOTH]) == []
+    assert polled(monkeypatch, [BOTH, down, {"1": "alive", "2": "EXIT"}]) == ["2"]

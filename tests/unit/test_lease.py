@@ -39,7 +39,9 @@ def holder(tmp_path):
 def test_a_free_lease_is_taken_and_given_back(tmp_path):
     with acquire(tmp_path / "lease", {}) as held:
         assert is_current(held.path)
-    assert not list((tmp_path / "lease").iterdir())
+    assert holder_of(tmp_path / "lease") is None
+    with acquire(tmp_path / "lease", {}) as held:
+        assert is_current(held.path)
 
 
 def test_the_holder_is_named(tmp_path, holder):
@@ -127,4 +129,40 @@ def test_a_holder_that_was_taken_over_holds_no_longer(tmp_path):
     with acquire(tmp_path, {}, beat_sec=0.02) as held:
         (tmp_path / "000002.json").write_text("{}")
         assert not is_current(held.path)
-    assert [path.name for path in tmp_path.iterdir()] == ["000002.json"]
+    assert is_current(tmp_path / "000002.json")
+
+
+def test_a_lost_lease_that_is_given_back_leaves_the_next_ones_alone(tmp_path):
+    lost = acquire(tmp_path, {})
+    lost.path.unlink()  # by one who took over, and let go
+    (tmp_path / "000002.free").touch()
+    with acquire(tmp_path, {}) as third:
+        lost.release()
+        assert is_current(third.path)
+
+
+def test_a_number_is_never_used_twice(tmp_path):
+    """Else a holder that was taken over, and forgotten by all, would find its own number again."""
+    numbers = []
+    for _ in range(3):
+        with acquire(tmp_path, {}) as held:
+            numbers.append(held.path.name)
+    assert numbers == ["000001.json", "000002.json", "000003.json"]
+
+
+def test_one_who_waits_for_a_holder_does_not_take_a_newcomers_lease(tmp_path, monkeypatch):
+    """The holder lets go while one waits, and a second one comes between its look and its create."""
+    first, create, newcomer = acquire(tmp_path, {}), lease._create, []
+
+    def slow_create(path, holder):
+        if not newcomer:
+            newcomer.append(None)
+            newcomer[0] = acquire(tmp_path, {})
+        return create(path, holder)
+
+    first.release()
+    monkeypatch.setattr(lease, "_create", slow_create)
+    with pytest.raises(LeaseHeldError):
+        acquire(tmp_path, {})
+    assert is_current(newcomer[0].path)
+    newcomer[0].release()

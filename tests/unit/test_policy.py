@@ -50,8 +50,14 @@ def test_attempts_of_an_earlier_command_do_not_count():
 
 def test_being_asked_to_stop_tells_nothing_of_the_run():
     asked = attempt(0, 0, failure_class=None, failure=None)
-    assert why_given_up([asked, asked, asked]) is None
+    assert why_given_up([asked] * 9) is None
     assert why_given_up([attempt(0, 0), asked]) is None
+
+
+def test_ten_requests_to_stop_before_the_first_step_are_a_schedulers():
+    asked = attempt(0, 0, failure_class=None, failure=None)
+    assert why_given_up([asked] * 10) == "10 attempts in a row were ended before they added a step"
+    assert why_given_up([attempt(0, 1), *[asked] * 9]) is None
 
 
 def test_a_walltime_too_short_for_a_step_gives_up():

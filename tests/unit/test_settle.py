@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from warmscale.cluster.placement import Where
-from warmscale.cluster.settle import RunJob
+from warmscale.cluster.settle import RunJob, Settled
 from warmscale.lease import acquire
 from warmscale.records import StateFolder, append_line, read_json, read_lines, write_json
 
@@ -49,13 +49,14 @@ def test_a_job_is_remembered_for_its_scheduler_alone(run):
 
 def test_why_the_scheduler_ended_a_job_is_noted(run):
     run.remember("lsf", "12", "/a/log")
-    run.note_end("TERM_MEMLIMIT")
-    assert read_json(run.state.job)["ended_by"] == "TERM_MEMLIMIT"
+    run.note_end("12", "TERM_MEMLIMIT")
+    run.remember("lsf", "13", "/a/log")
+    assert read_json(run.state.job)["ended_by"] == {"12": "TERM_MEMLIMIT"}  # for the parent in job 13 to read
 
 
 def test_a_job_that_left_an_attempt_is_left_to_the_next_one(run):
     attempted(run, "12")
-    assert not run.settle("12", "unused")
+    assert run.settle("12", "unused") is Settled.AGAIN
     assert len(read_lines(run.state.attempts)) == 1
     assert run.standing() == "paused at step 5 (walltime), goes on"
 
@@ -64,15 +65,15 @@ def test_a_run_with_an_outcome_is_published_from_here(run):
     attempted(run, "12", state="finished", failure_class=None)
     outcome = {"state": "finished", "diverged_step": None, "epochs_done": 1, "steps_done": 5, "images_seen": 40}
     write_json(run.state.outcome, outcome)
-    assert run.settle("12", "unused")
+    assert run.settle("12", "unused") is Settled.PUBLISHED
     assert run.is_published()
     assert read_json(run.published / "run.json")["state"] == "finished"
 
 
 def test_two_jobs_in_which_nothing_began_publish_a_failure(run):
-    assert not run.settle("12", "job 12 ended before the trainer started: no python")
+    assert run.settle("12", "job 12 ended before the trainer started: no python") is Settled.AGAIN
     assert run.standing() == "job 12 ended before the trainer started: no python; it is tried again"
-    assert run.settle("13", "job 13 ended before the trainer started: no python")
+    assert run.settle("13", "job 13 ended before the trainer started: no python") is Settled.PUBLISHED
     record = read_json(run.published / "run.json")
     assert (record["state"], record["failure_class"]) == ("failed", "node")
     assert "job 13 ended before the trainer started: no python" in record["failure"]
@@ -80,7 +81,10 @@ def test_two_jobs_in_which_nothing_began_publish_a_failure(run):
 
 def test_a_run_that_another_copy_trains_is_left_alone(run):
     with acquire(run.state.lease, {}):
-        assert not run.settle("12", "unused")
+        assert run.settle("12", "unused") is Settled.HELD
+        assert run.refuse("bsub: no") is Settled.HELD
+        assert run.is_held()
+    assert not run.is_held()
     assert read_lines(run.state.attempts) == []
 
 
@@ -88,6 +92,23 @@ def test_a_refused_run_is_published_with_the_reason(run):
     run.refuse("bsub: nowhere: No such queue")
     record = read_json(run.published / "run.json")
     assert (record["failure_class"], record["failure"]) == ("config", "bsub: nowhere: No such queue")
+
+
+def test_a_run_that_was_given_up_but_not_published_is_published_and_not_tried_again(run):
+    attempted(run, "12", state="failed", failure_class="out_of_memory", failure="peak")
+    assert run.settle("12", "unused") is Settled.PUBLISHED
+    assert read_json(run.published / "run.json")["failure_class"] == "out_of_memory"
+
+
+def test_records_of_an_earlier_version_are_published(run):
+    old = {"number": 1, "started": 0.0, "ended": 36.0, "host": "h", "world_size": 1, "steps_before": 0}
+    append_line(
+        run.state.attempts, old | {"steps_done": 5, "state": "finished", "failure_class": None, "failure": None}
+    )
+    outcome = {"state": "finished", "diverged_step": None, "epochs_done": 1, "steps_done": 5, "images_seen": 40}
+    write_json(run.state.outcome, outcome)
+    assert run.settle("12", "unused") is Settled.PUBLISHED
+    assert read_json(run.published / "run.json")["node_hours"] == 0.01
 
 
 def test_nodes_on_which_a_run_was_lost_are_known_until_it_is_given_up(run):

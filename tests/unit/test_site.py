@@ -179,7 +179,7 @@ def test_a_master_job_asks_for_what_a_run_on_one_node_does_unless_it_has_its_own
 def test_a_job_that_is_too_large_for_all_limits_is_refused_in_one_line():
     with pytest.raises(SiteError) as refused:
         launch_plan(site_with(), Where(93, 6))
-    assert refused.value.lines == ["93 nodes are too many: walltime ends at up_to_nodes 92"]
+    assert refused.value.lines == ["93 nodes are too many: walltime in site.yaml ends at up_to_nodes 92"]
 
 
 @pytest.mark.parametrize(

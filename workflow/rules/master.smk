@@ -11,7 +11,7 @@ if workflow.is_main_process and (SITE.scheduler != "local") != (workflow.resourc
 if workflow.is_main_process and SITE.scheduler != "local":
     from warmscale.cluster.executor import install
 
-    install(SITE, run_job)
+    install(SITE, run_job, MASTER.is_current)
 
 
 onstart:

@@ -35,6 +35,8 @@ def main() -> int:
     if rank.is_first and lease:
         stop_on_file(stop, state.stop, lease)
 
+    if attempt.get("gpus") and arguments.settings["device"] == "auto":
+        arguments.settings["device"] = "cuda"  # a node whose GPUs have vanished is no reason to train on its CPUs
     if arguments.settings["device"] == "cpu":
         os.environ["DS_ACCELERATOR"] = "cpu"  # DeepSpeed chooses when it is imported
     os.environ["LOCAL_RANK"] = str(rank.local_rank)  # DeepSpeed compares it with mpirun's

@@ -1,8 +1,9 @@
 """One holder of a folder at a time, on any host: exclusive create and a heartbeat. Standard library only.
 
 A lease is a folder of numbered files; the one with the highest number is the holder's, and its time of modification is
-the heartbeat. A dead lease is taken over by creating the next number, which the file system gives to one of several who
-try (no flock: parallel file systems do without). Whoever finds a higher number than its own has lost the lease.
+the heartbeat. A dead lease is taken over, and a free one taken, by creating the next number; the file system gives it
+to one of those who try (no flock: parallel file systems do without). A number is never used twice: a released one
+stays, as `.free`, until the next holder clears it away. Whoever finds a higher number than its own has lost the lease.
 
 A holder is dead when its process is gone, where this host can tell; else when its heartbeat stood still while we
 watched, or for so long by the file system's own clock that no two clocks differ as much.
@@ -28,6 +29,7 @@ PATIENCE_SEC = 40.0
 LONG_DEAD_SEC = 900.0
 """By the file system's clock: nothing needs to be watched then."""
 POLL_SEC = 0.5
+HELD, FREE = ".json", ".free"
 
 
 class LeaseHeldError(Exception):
@@ -45,10 +47,6 @@ class _Claim:
     path: Path
     holder: Mapping[str, Any]
     heartbeat_ns: int
-
-    @property
-    def number(self) -> int:
-        return int(self.path.stem)
 
 
 class Lease:
@@ -70,7 +68,8 @@ class Lease:
         """Let the next one have it at once."""
         self._released.set()
         self._thread.join()
-        self.path.unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError):  # lost, and cleared away
+            self.path.rename(self.path.with_suffix(FREE))
 
     def _beat(self) -> None:
         while not self._released.wait(self._beat_sec):
@@ -92,42 +91,46 @@ def acquire(
     folder.mkdir(parents=True, exist_ok=True)
     while True:
         newest = _newest(folder)
-        if newest and _lives(newest, patience_sec):
-            raise LeaseHeldError(newest.holder)
-        path = folder / f"{newest.number + 1 if newest else 1:06d}.json"
+        if newest and newest.suffix != FREE:
+            claim = _read(newest)
+            if claim is None:
+                continue  # released this moment
+            if _lives(claim, patience_sec):
+                raise LeaseHeldError(claim.holder)
+        path = folder / f"{int(newest.stem) + 1 if newest else 1:06d}{HELD}"
         if not _create(path, {**facts, **_this_process()}):
             continue  # somebody was faster
-        if not is_current(path):  # more than one was: the numbers up to ours were taken over and cleared meanwhile
+        if not is_current(path):  # more than one was: the numbers up to ours were taken and cleared meanwhile
             path.unlink(missing_ok=True)
             continue
         for older in _numbered(folder):
-            if older < path:
+            if older.stem < path.stem:
                 older.unlink(missing_ok=True)
         return Lease(path, beat_sec=beat_sec)
 
 
 def is_current(path: Path) -> bool:
     """Whether this file of a lease is still the holder's: it is there, and nobody has taken over."""
-    return max(_numbered(path.parent), default=None) == path
+    return _newest(path.parent) == path
 
 
 def holder_of(folder: Path) -> Mapping[str, Any] | None:
-    """What the newest holder left to read; None where there is none. Says nothing of whether it lives."""
+    """What the newest holder left to read; None where the lease is free. Says nothing of whether the holder lives."""
     newest = _newest(folder)
-    return newest.holder if newest else None
+    claim = _read(newest) if newest and newest.suffix != FREE else None
+    return claim.holder if claim else None
 
 
 def _numbered(folder: Path) -> list[Path]:
     try:
-        return [folder / name for name in os.listdir(folder) if name.endswith(".json")]
+        return [folder / name for name in os.listdir(folder) if name.endswith((HELD, FREE))]
     except FileNotFoundError:
         return []
 
 
-def _newest(folder: Path) -> _Claim | None:
-    """The holder's file; None where the lease is free, or was released between two looks."""
-    path = max(_numbered(folder), default=None)
-    return _read(path) if path else None
+def _newest(folder: Path) -> Path | None:
+    """The file with the highest number."""
+    return max(_numbered(folder), key=lambda path: path.stem, default=None)
 
 
 def _read(path: Path) -> _Claim | None:
@@ -163,10 +166,10 @@ def _lives(claim: _Claim, patience_sec: float) -> bool:
     give_up = time.monotonic() + patience_sec
     while time.monotonic() < give_up:
         time.sleep(min(POLL_SEC, patience_sec))
-        now = _newest(claim.path.parent)
-        if now is None:
-            return False  # released
-        if now.path != claim.path or now.heartbeat_ns != claim.heartbeat_ns:
+        now = _read(claim.path)
+        if now is None or not is_current(claim.path):
+            return False  # released, or taken over: there is another one to look at
+        if now.heartbeat_ns != claim.heartbeat_ns:
             return True
     return False
 

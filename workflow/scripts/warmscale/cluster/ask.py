@@ -20,7 +20,7 @@ class SchedulerSilentError(Exception):
 def answer(
     words: Sequence[str], *, timeout_sec: float = COMMAND_TIMEOUT_SEC, environment: Mapping[str, str] | None = None
 ) -> tuple[int, str]:
-    """Exit code of a command and all that it says; a command that is missing or hangs has code 127 or 124."""
+    """Exit code of a command and all that it says; 127: it is missing, 126: it cannot start, 124: it hangs."""
     try:
         done = subprocess.run(
             words,
@@ -35,6 +35,8 @@ def answer(
         )
     except FileNotFoundError:
         return 127, f"{words[0]} is not on the PATH"
+    except OSError as error:  # no memory or no process id left on a busy login node
+        return 126, f"{words[0]} cannot be started: {error.strerror}; try again"
     except subprocess.TimeoutExpired:
         return 124, f"{words[0]} did not answer in {timeout_sec:.0f} s"
     return done.returncode, done.stdout

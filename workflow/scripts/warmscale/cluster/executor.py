@@ -15,8 +15,9 @@ from .slurm_executor import SlurmExecutor
 EXECUTORS = {"lsf": LsfExecutor, "slurm": SlurmExecutor}
 
 
-def install(site: Site, runs: Callable[[JobExecutorInterface], RunJob]) -> None:
+def install(site: Site, runs: Callable[[JobExecutorInterface], RunJob], is_master: Callable[[], bool]) -> None:
     """Put ours in the place of the plugin's executor, for this study: Snakemake makes it when it begins to execute."""
     plugin = ExecutorPluginRegistry().get_plugin(site.scheduler)
     ours = EXECUTORS[site.scheduler]
-    plugin.executor = type("Executor", (ours, plugin.executor), {"site": site, "runs": staticmethod(runs)})
+    members = {"site": site, "runs": staticmethod(runs), "is_master": staticmethod(is_master)}
+    plugin.executor = type("Executor", (ours, plugin.executor), members)

@@ -11,12 +11,16 @@ import os
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from .. import lease
 
 POLL_SEC = 1.0
+
+
+class NoGpuError(RuntimeError):
+    """More GPUs are needed than this machine has."""
 
 
 def visible_gpus(environment: Mapping[str, str]) -> list[str]:
@@ -31,15 +35,23 @@ def visible_gpus(environment: Mapping[str, str]) -> list[str]:
 
 
 @contextlib.contextmanager
-def reserved(count: int, environment: Mapping[str, str], folder: Path | None = None) -> Iterator[list[str]]:
-    """Ids of GPUs that no other run of this user uses, as long as the block lasts; waits until so many are free."""
+def reserved(
+    count: int,
+    environment: Mapping[str, str],
+    folder: Path | None = None,
+    give_up: Callable[[], bool] = lambda: False,
+) -> Iterator[list[str]]:
+    """Ids of GPUs that no other run of this user uses, as long as the block lasts; waits until so many are free.
+
+    None where `give_up` says so meanwhile. Raises NoGpuError where there are fewer.
+    """
     gpus = visible_gpus(environment)
     if count > len(gpus):
-        raise RuntimeError(f"placement: {count} GPUs are needed, this machine has {len(gpus)}")
+        raise NoGpuError(f"placement: {count} GPUs are needed, this machine has {len(gpus)}")
     folder = folder or Path(tempfile.gettempdir()) / f"warmscale-gpus-{getpass.getuser()}"
     with contextlib.ExitStack() as stack:
         held: list[str] = []
-        while len(held) < count:
+        while len(held) < count and not give_up():
             for gpu in (gpu for gpu in gpus if gpu not in held):
                 with contextlib.suppress(lease.LeaseHeldError):
                     stack.enter_context(lease.acquire(folder / gpu, {"pid": os.getpid()}))

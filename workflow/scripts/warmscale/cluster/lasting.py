@@ -2,8 +2,8 @@
 
 What upstream lacks (snakemake-executor-plugin-lsf 0.3.3, -slurm 2.8.0), each met on a cluster:
 
-- One bsub that fails ends Snakemake and kills all running jobs. Here: it is tried again for ten minutes; what LSF
-  refuses for good fails that run alone.
+- One bsub that fails ends Snakemake and kills all running jobs. Here: it is tried again for as long as LSF is away;
+  what LSF refuses for good fails that run alone.
 - bjobs that does not answer six times within seconds ends Snakemake, and the jobs stay behind. Here: no answer is no
   news, for as long as it takes.
 - UNKWN counts as success, PSUSP and USUSP as failure, all three recover. Here: a job lives until LSF says that it
@@ -19,8 +19,9 @@ What upstream lacks (snakemake-executor-plugin-lsf 0.3.3, -slurm 2.8.0), each me
 from __future__ import annotations
 
 import asyncio
+import os
 import time
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -30,14 +31,12 @@ from snakemake_interface_executor_plugins.jobs import JobExecutorInterface
 
 from . import lsf, slurm
 from .ask import SchedulerSilentError, answer, chunks
-from .settle import RunJob
+from .settle import RunJob, Settled
 from .site import Site
 
 POLL_SEC = 10.0
 MISSING_POLLS = 3
 """A job that the scheduler has not known in so many answers in a row is over."""
-SUBMIT_FOR_SEC = 600.0
-"""A submission that fails for a reason that may pass is tried again for so long."""
 FIRST_PAUSE_SEC = 5.0
 LONGEST_PAUSE_SEC = 60.0
 FEWEST_TRIES = 3
@@ -53,15 +52,33 @@ class Lasting:
     runs: Callable[[JobExecutorInterface], RunJob]
     """The run that a job is for."""
     site: Site
+    is_master: Callable[[], bool]
+    """Whether this Snakemake is still the study's own."""
 
     def __post_init__(self, *given: Any, **named: Any) -> None:
-        self._silent, self._misses = False, {}
+        self._silent = False
+        self._misses: dict[str, int] = {}
+        self._held: set[str] = set()
+        """Jobs that ended because a copy of their run is alive."""
+        self._live: dict[str, SubmittedJobInfo] = {}
         super().__post_init__(*given, **named)
 
     def run_job(self, job: JobExecutorInterface) -> None:
         """Adopt the job that an earlier master submitted for this run, if it lives, else submit one."""
-        if not self._adopt(job):
-            self.submit(job)
+        self._leave_if_replaced()
+        try:
+            if not self._adopt(job):
+                self.submit(job)
+        except OSError as error:  # a full disk: this run waits, the others go on
+            self.logger.warning(f"{self.runs(job).run_id}: cannot be submitted: {error}; trying again")
+            time.sleep(POLL_SEC)
+            self.workflow.scheduler.error_callback(job)
+
+    def _leave_if_replaced(self) -> None:
+        """End at once where another Snakemake has taken the study over; the jobs are its own by now."""
+        if not self.is_master():
+            self.logger.error("another Snakemake has taken this study over, and its jobs; this one ends")
+            os._exit(1)
 
     def _adopt(self, job: JobExecutorInterface) -> bool:
         run = self.runs(job)
@@ -69,9 +86,12 @@ class Lasting:
         if not known or known["job_id"] not in self._surely_alive([known["job_id"]]):
             return False
         self.logger.info(f"{run.run_id}: job {known['job_id']} of an earlier call still lives, and is adopted.")
-        info = SubmittedJobInfo(job, external_jobid=known["job_id"], aux={"log": known["log"]})
-        super().report_job_submission(info)
+        self._track(SubmittedJobInfo(job, external_jobid=known["job_id"], aux={"log": known["log"]}))
         return True
+
+    def _track(self, job_info: SubmittedJobInfo) -> None:
+        self._live[job_info.external_jobid] = job_info
+        self.report_job_submission(job_info)
 
     def _surely_alive(self, job_ids: Sequence[str]) -> set[str]:
         """Which of these jobs live; waits for a scheduler that does not answer, because a guess would start copies."""
@@ -84,27 +104,20 @@ class Lasting:
             else:
                 return {job_id for job_id, state in states.items() if state == "alive"}
 
-    def report_job_submission(self, job_info: SubmittedJobInfo, register_job: bool = True) -> None:
-        """Note the job in the state folder of its run first."""
-        if job_info.external_jobid:
-            self.runs(job_info.job).remember(self.scheduler, job_info.external_jobid, job_info.aux["log"])
-        super().report_job_submission(job_info, register_job=register_job)
-
     def report_job_error(self, job_info: SubmittedJobInfo, msg: str | None = None, **about: Any) -> None:
-        """Let the state folder decide: a run that is published is done, one that is paused goes on without noise."""
-        run, job_id = self.runs(job_info.job), job_info.external_jobid
-        if job_id is None:
-            run.refuse(msg or "the scheduler did not take the job")
-            self.logger.error(f"{run.run_id}: {msg}")
-        elif not run.settle(job_id, f"job {job_id} ended before the trainer started: {self.last_words(job_info)}"):
-            self.logger.info(f"{run.run_id}: job {job_id} ended; {run.standing()}.")
+        """Of a job that the scheduler does not take: its run is given up, unless a copy trains it."""
+        run = self.runs(job_info.job)
+        self.logger.error(f"{run.run_id}: {msg}")
+        if run.refuse(msg or "the scheduler did not take the job") is Settled.HELD:
+            time.sleep(POLL_SEC)
             self.workflow.scheduler.error_callback(job_info.job)
-            return
-        self.report_job_success(job_info)
+        else:
+            self.report_job_success(job_info)
 
     async def check_active_jobs(self, active_jobs: list[SubmittedJobInfo]) -> AsyncGenerator[SubmittedJobInfo, None]:
         """Report the jobs that ended, yield the others."""
         self.next_seconds_between_status_checks = POLL_SEC
+        self._leave_if_replaced()
         try:
             states = await asyncio.to_thread(self.outcomes, [job.external_jobid for job in active_jobs])
         except SchedulerSilentError as error:
@@ -116,22 +129,54 @@ class Lasting:
                 self.logger.info(f"{self.scheduler} answers again")
             self._silent = False
         for job in active_jobs:
-            state = states.get(job.external_jobid) or self._state_of_missing(job)
+            state = self._state_of(job, states)
             if state == "alive" or not await asyncio.to_thread(self._report_end, job, state):
                 yield job
+            else:
+                self._live.pop(job.external_jobid, None)
 
     def _report_end(self, job: SubmittedJobInfo, state: str) -> bool:
-        """Report a job that ended; False where that did not succeed: a full disk must not end the other jobs."""
+        """Report a job that ended; False where that has to wait: a full disk must not end the other jobs."""
         try:
             if state == "done":
                 self.report_job_success(job)
-            else:
-                self.runs(job.job).note_end(self.reason_of_end(job, state))
-                self.report_job_error(job)
+                return True
+            return self._settle(job, state)
         except OSError as error:
             self.logger.warning(f"job {job.external_jobid} ended as {state}, and that cannot be recorded: {error}")
             return False
+
+    def _settle(self, job: SubmittedJobInfo, state: str) -> bool:
+        """Let the state folder decide: a published run is done, a paused one goes on, without noise.
+
+        Where a copy of the run is alive, its end is waited for: a job after the other would find the same.
+        """
+        run, job_id = self.runs(job.job), job.external_jobid
+        run.note_end(job_id, self.reason_of_end(job, state))
+        if job_id in self._held and not run.state.outcome.exists():
+            if run.is_held():
+                return False
+            settled = Settled.AGAIN
+        else:
+            settled = run.settle(job_id, f"job {job_id} ended before the trainer started: {self.last_words(job)}")
+        if settled is Settled.HELD:
+            if job_id not in self._held:
+                self.logger.info(f"{run.run_id}: job {job_id} was a duplicate: a copy trains it, and is waited for.")
+            self._held.add(job_id)
+            return False
+        if settled is Settled.PUBLISHED:
+            self.report_job_success(job)
+        else:
+            self.logger.info(f"{run.run_id}: job {job_id} ended; {run.standing()}.")
+            self.workflow.scheduler.error_callback(job.job)
         return True
+
+    def _state_of(self, job: SubmittedJobInfo, states: Mapping[str, str]) -> str:
+        """What the scheduler says; of a job that it does not know its files tell, once it is not just late."""
+        if state := states.get(job.external_jobid):
+            self._misses.pop(job.external_jobid, None)
+            return state
+        return self._state_of_missing(job)
 
     def _state_of_missing(self, job: SubmittedJobInfo) -> str:
         """Of a job that the scheduler no longer knows: its files tell, once it is not just late."""
@@ -154,18 +199,22 @@ class Lasting:
             self.report_job_error(SubmittedJobInfo(job), str(error))
             return
         self.logger.info(f"{run.run_id}: submitted as job {job_id} (log: {log}).")
-        self.report_job_submission(SubmittedJobInfo(job, external_jobid=job_id, aux={"log": str(log)}))
+        self._track(SubmittedJobInfo(job, external_jobid=job_id, aux={"log": str(log)}))
+        try:
+            run.remember(self.scheduler, job_id, str(log))
+        except OSError as error:
+            self.logger.warning(f"{run.run_id}: job {job_id} cannot be noted for a next Snakemake: {error}")
 
     def insist(self, words: Sequence[str]) -> str:
         """Submit, again and again where that fails for a reason that may pass; the job's id, or raises RefusedError."""
-        speech, give_up, pause, tries = self.speech, time.monotonic() + SUBMIT_FOR_SEC, FIRST_PAUSE_SEC, 1
+        speech, pause, tries = self.speech, FIRST_PAUSE_SEC, 1
         while True:
             code, said = answer(words)
             if code == 0:
                 return speech.job_id_in(said)
             reason = speech.refusal_in(said) or f"{words[0]}: exit code {code}"
-            in_time = time.monotonic() < give_up and (speech.is_transient(said) or tries < FEWEST_TRIES)
-            if speech.is_refused(said) or not (in_time or speech.is_limit(said)):
+            passes = speech.is_transient(said) or speech.is_limit(said)
+            if speech.is_refused(said) or not (passes or tries < FEWEST_TRIES):
                 raise speech.RefusedError(reason)
             self.logger.warning(f"{reason}; trying again in {pause:.0f} s")
             time.sleep(pause)
@@ -204,6 +253,9 @@ class Lasting:
         return self.speech.states(job_ids)
 
     def cancel_jobs(self, active_jobs: list[SubmittedJobInfo]) -> None:
-        """Ask all jobs to end, as Snakemake does on Ctrl-C; the ranks save before."""
-        for chunk in chunks([job.external_jobid for job in active_jobs]):
+        """Ask all jobs to end, as Snakemake does on Ctrl-C; the ranks save before.
+
+        Snakemake's list lacks those that are being asked after at this moment.
+        """
+        for chunk in chunks(list(self._live)):
             answer([self.speech.CANCEL, *chunk])

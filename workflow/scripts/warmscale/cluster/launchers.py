@@ -51,6 +51,8 @@ class LaunchPlan:
     """Cores of a node that the run has for itself."""
     gpus_per_node: int = 0
     """Likewise."""
+    shares_node: bool = False
+    """No scheduler keeps other runs from the same GPUs."""
     bind: bool = False
     """The run has whole nodes, so its ranks may be bound to cores: two runs on a node would be bound to the same."""
     setup: tuple[str, ...] = ()
@@ -203,7 +205,9 @@ def _blaunch(plan: LaunchPlan, script: Path, environment: Mapping[str, str], por
     if len(hosts) < plan.nodes:
         raise LaunchError(f"LSF gave this job {len(hosts)} hosts, {plan.nodes} are needed: {' '.join(hosts) or 'none'}")
     name = f"{environment.get('LSB_JOBID', 'job')}-{port}"
-    return ["blaunch", "-z", " ".join(hosts[: plan.nodes]), "bash", str(script), f"{hosts[0]}:{port}", name]
+    # quoted: a shell on each host takes the words apart again
+    start = ["bash", shlex.quote(str(script)), f"{hosts[0]}:{port}", name]
+    return ["blaunch", "-z", " ".join(hosts[: plan.nodes]), *start]
 
 
 _WORDS = {"mpirun": _mpirun, "srun": _srun, "jsrun": _jsrun}

@@ -30,7 +30,7 @@ CANCEL = "bkill"
 
 TRANSIENT = re.compile(
     r"(LSF|LIM|mbatchd|batch daemon|batch system|sbatchd)\b.*\b(down|not ready|busy|unavailable)"
-    r"|please wait|still trying|try again|retry|not respond"
+    r"|please wait|did not answer|still trying|try again|retry|not respond"
     r"|cannot connect|connection (refused|reset|timed out|closed)|communication (time ?out|error)|timed out|time ?out"
     r"|resource temporarily unavailable|no route to host|network is unreachable|host is unreachable"
     r"|failed in (sending|receiving|opening)|broken pipe|cannot fork|unable to fork"
@@ -113,7 +113,7 @@ def _states(job_ids: Sequence[str]) -> dict[str, str]:
     complaint = None
     for form in ASKING_FORMS:
         code, said = answer([*form, *job_ids])
-        if (known := states_in(said)) or code == 0 or "is not found" in said:
+        if (known := states_in(said)) or re.search(r"is not found|no (\w+ )?job found", said, re.IGNORECASE):
             return known
         complaint = complaint or silence(form, code, said)
     raise complaint

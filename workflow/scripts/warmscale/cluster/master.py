@@ -27,6 +27,13 @@ class Master:
             self._lease = lease.acquire(self._results / "master", {"job_id": job_id(os.environ)})
         except lease.LeaseHeldError as error:
             sys.exit(f"{self._results}: another Snakemake works on this study, {error}; wait for it, or end it")
+        except OSError as error:
+            why = f"cannot be written: {error.strerror or error}"
+            sys.exit(f"{self._results}: {why}; make it writable, or name another folder: `results` in site.yaml")
+
+    def is_current(self) -> bool:
+        """Whether no other one has taken over: a process that was suspended for long may find that."""
+        return self._lease is None or lease.is_current(self._lease.path)
 
     def end(self) -> None:
         """Let the next one begin at once."""

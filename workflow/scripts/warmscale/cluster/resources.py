@@ -40,6 +40,7 @@ def launch_plan(site: Site, where: Where, threads: int | None = None) -> LaunchP
         ranks_per_node=where.ranks_per_node,
         cores_per_node=threads * where.ranks_per_node if threads else share.cores,
         gpus_per_node=share.gpus,
+        shares_node=site.scheduler == "local",
         bind=share.whole and site.scheduler != "local",
         setup=tuple(site.setup),
         environment=tuple((name, str(value)) for name, value in site.environment.items()),
@@ -60,7 +61,8 @@ def check(site: Site, where: Where) -> None:
     """Refuse a place that the site does not have, in one line."""
     site.walltime_min(where.nodes)
     if where.nodes > 1 and site.scheduler == "local":
-        raise SiteError([f"placement.nodes: {where.nodes} nodes, and this machine is one; a site file has others"])
+        only = "without a site file there is this machine only: --config wants site=profiles/lsf/site.yaml as well"
+        raise SiteError([f"placement.nodes: {where.nodes} nodes, and {only}"])
     if where.nodes > 1 and site.launcher == "local":
         raise SiteError([f"placement.nodes: {where.nodes} nodes, and launcher local starts ranks on one only"])
     if site.gpus and where.ranks_per_node > site.gpus and site.placement.device != "cpu":

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,14 @@ from ..records import StateFolder, read_json, read_lines, write_json
 from ..training import attempts
 from ..training.publish import publish
 from .placement import Where
+
+
+class Settled(Enum):
+    """What became of a run whose job ended without success."""
+
+    PUBLISHED = "its files are there"
+    AGAIN = "another job is to follow"
+    HELD = "a copy of it is alive"
 
 
 @dataclass(frozen=True)
@@ -31,49 +40,63 @@ class RunJob:
 
     def remember(self, scheduler: str, job_id: str, log: str) -> None:
         """Note the job that the run was submitted as, for the next master and for people."""
-        write_json(self.state.job, {"scheduler": scheduler, "job_id": job_id, "log": log, "submitted": time.time()})
+        ended_by = (read_json(self.state.job) or {}).get("ended_by", {})
+        job = {"scheduler": scheduler, "job_id": job_id, "log": log, "submitted": time.time(), "ended_by": ended_by}
+        write_json(self.state.job, job)
 
     def remembered(self, scheduler: str) -> Mapping[str, Any] | None:
         """The job that the run was last submitted as to this scheduler."""
         job = read_json(self.state.job)
         return job if job and job["scheduler"] == scheduler else None
 
-    def note_end(self, why: str | None) -> None:
-        """Add why the scheduler ended the job, where it tells: the run's parent did not live to say so."""
+    def note_end(self, job_id: str, why: str | None) -> None:
+        """Add why the scheduler ended a job, where it tells: the run's parent did not live to say so."""
         if why and (job := read_json(self.state.job)):
-            write_json(self.state.job, {**job, "ended_by": why})
+            write_json(self.state.job, {**job, "ended_by": {**job.get("ended_by", {}), job_id: why}})
 
     def is_published(self) -> bool:
         """Whether all that the rule declares is there."""
         return all((self.published / name).exists() for name in ("run.json", "epochs.csv", "steps.csv"))
 
-    def settle(self, job_id: str | None, why: str) -> bool:
-        """Look at what a job left that did not succeed; whether the run has its published files now.
+    def settle(self, job_id: str, why: str) -> Settled:
+        """Look at what a job left that did not succeed.
 
         A job in which nothing of ours began is recorded as an attempt, with `why`; a run with an outcome, or one that
         is given up, is published from here.
         """
-        if not self.state.outcome.exists() and self._began(job_id):
-            return False
+        if not self.state.outcome.exists() and self._goes_on(job_id):
+            return Settled.AGAIN
         try:
             held = lease.acquire(self.state.lease, {"run": self.run_id, "job_id": None})
         except lease.LeaseHeldError:
-            return False
+            return Settled.HELD
         with held:
-            if not self.state.outcome.exists():
-                record = attempts.record_unstarted(
-                    self.state, job=job_id, nodes=self.where.nodes, failure_class="node", failure=why
-                )
-                if record["state"] != "failed":
-                    return False
+            if not self.state.outcome.exists() and not self._began(job_id):
+                about = {"job": job_id, "nodes": self.where.nodes, "failure_class": "node", "failure": why}
+                if attempts.record_unstarted(self.state, **about)["state"] != "failed":
+                    return Settled.AGAIN
             publish(self.run_id, self.content, self.state, self.published)
-        return True
+        return Settled.PUBLISHED
 
-    def refuse(self, why: str) -> None:
-        """Give the run up, because the scheduler does not take its job, and publish that."""
-        with lease.acquire(self.state.lease, {"run": self.run_id, "job_id": None}):
-            attempts.record_unstarted(self.state, job=None, nodes=self.where.nodes, failure_class="config", failure=why)
+    def refuse(self, why: str) -> Settled:
+        """Give the run up, because the scheduler does not take its job, and publish that; unless a copy trains it."""
+        try:
+            held = lease.acquire(self.state.lease, {"run": self.run_id, "job_id": None})
+        except lease.LeaseHeldError:
+            return Settled.HELD
+        with held:
+            about = {"job": None, "nodes": self.where.nodes, "failure_class": "config", "failure": why}
+            attempts.record_unstarted(self.state, **about)
             publish(self.run_id, self.content, self.state, self.published)
+        return Settled.PUBLISHED
+
+    def is_held(self) -> bool:
+        """Whether a copy of the run is alive; may take a while."""
+        try:
+            lease.acquire(self.state.lease, {"run": self.run_id, "job_id": None}).release()
+        except lease.LeaseHeldError:
+            return True
+        return False
 
     def failed_nodes(self) -> list[str]:
         """Nodes on which this run was lost since it was last given up: another one may do better."""
@@ -81,7 +104,7 @@ class RunJob:
         for attempt in read_lines(self.state.attempts):
             if attempt["state"] == "failed":
                 lost = []
-            elif attempt["failure_class"] == "node" and attempt.get("node"):
+            elif attempt.get("failure_class") == "node" and attempt.get("node"):
                 lost.append(attempt["node"])
         return list(dict.fromkeys(lost))
 
@@ -93,7 +116,12 @@ class RunJob:
             return f"paused at step {last['steps_done']}{why}, goes on"
         return f"{last['failure']}; it is tried again" if last.get("failure") else "it is tried again"
 
-    def _began(self, job_id: str | None) -> bool:
+    def _began(self, job_id: str) -> bool:
         """Whether the parent of the ranks left a trace in this job."""
         known = [*read_lines(self.state.attempts), read_json(self.state.attempt) or {}]
         return any(attempt.get("job_id") == job_id for attempt in known)
+
+    def _goes_on(self, job_id: str) -> bool:
+        """Whether an attempt began in this job, and is not the one that the run was given up for."""
+        last = (read_lines(self.state.attempts) or [{}])[-1]
+        return self._began(job_id) and not (last.get("state") == "failed" and last.get("job_id") == job_id)

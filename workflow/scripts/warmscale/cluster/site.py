@@ -166,7 +166,7 @@ class Site(Strict):
         for limit in self.walltime:
             if nodes <= limit.up_to_nodes:
                 return limit.minutes
-        raise SiteError([f"{nodes} nodes are too many: walltime ends at up_to_nodes {limit.up_to_nodes}"])
+        raise SiteError([f"{nodes} nodes are too many: walltime in site.yaml ends at up_to_nodes {limit.up_to_nodes}"])
 
     def share(self, where: Where) -> Share:
         """What a job gets of each of its nodes: all of it, unless it is one node of which it leaves GPUs to others."""

@@ -62,7 +62,7 @@ TRANSIENT = re.compile(
     r"unable to contact slurm controller|connection (refused|timed out|reset)|socket timed out|zero bytes"
     r"|communication connection failure|slurm_receive_msg|temporarily un|not responding|transport endpoint"
     r"|slurmctld.*(down|backup)|unexpected message|protocol authentication|munge"
-    r"|MaxSubmit|QOSGrpSubmit|too many (pending|jobs)|retrying|try again",
+    r"|did not answer|MaxSubmit|QOSGrpSubmit|too many (pending|jobs)|retrying|try again",
     re.IGNORECASE,
 )
 """What sbatch says when the same call may succeed later."""

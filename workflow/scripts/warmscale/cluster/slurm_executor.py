@@ -85,7 +85,7 @@ class SlurmExecutor(Lasting):
 
     def last_words(self, job: SubmittedJobInfo) -> str:
         """Slurm's for the end, where it ended the job, and the last of its log."""
-        ended_by = (read_json(self.runs(job.job).state.job) or {}).get("ended_by")
+        ended_by = (read_json(self.runs(job.job).state.job) or {}).get("ended_by", {}).get(job.external_jobid)
         return f"{ended_by}, " * bool(ended_by) + last_line(tail(job.aux["log"]))
 
     def reason_of_end(self, job: SubmittedJobInfo, state: str) -> str | None:

@@ -32,8 +32,13 @@ def add_parser(commands: Any) -> None:
         epilog=EXPLANATION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("run", metavar="RUN", help="run id, or the beginning of one")
-    parser.add_argument("--configfile", type=Path, default=Path("config/config.yaml"), help="config of the study")
+    parser.add_argument(
+        "run", metavar="RUN", help="run id, or the beginning of one; `warmscale status --configfile FILE` lists them"
+    )
+    config = Path("config/config.yaml")
+    parser.add_argument(
+        "--configfile", type=Path, default=config, metavar="FILE", help=f"config of the study ({config})"
+    )
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--profile", metavar="NAME", help="profile whose site.yaml is meant; default: this machine")
     which.add_argument("--site", type=Path, metavar="FILE", help="the site file itself")

@@ -124,7 +124,8 @@ def _wait(scheduler: str, job_id: str, folder: CheckFolder, wait_min: float) -> 
                 f"job {job_id} is {state or 'unknown'} after {wait_min:g} min{why}: killed; --wait MIN waits longer"
             )
         if state and (state != said or now - said_at > SAY_EVERY_SEC):
-            say(f"job {job_id} is {state}, {now - began:.0f} s")
+            why = _why_pending(scheduler, job_id) if state in ("PEND", "PENDING") else ""
+            say(f"job {job_id} is {state}, {now - began:.0f} s{why}")
             said, said_at = state, now
         time.sleep(POLL_SEC)
     return Waited(job_id, pending_sec, log)

@@ -93,7 +93,8 @@ def _details(folder: str, run: RunStatus) -> Iterator[str]:
     if run.state == "lost?":
         query = _QUERY.get(str(job.get("scheduler")))
         ask = f"; `{query} {run.job_id}` tells" if query and run.job_id else ""
-        yield f"{name} may be suspended, or its machine dead{ask}"
+        what = name if run.job_id else f"its process{place}"
+        yield f"{what} may be suspended, or its machine dead{ask}"
     else:
         yield f"{name}, {count(run.attempts, 'attempt')}"
     yield from (f"advice: {line}" for line in _advice(run))

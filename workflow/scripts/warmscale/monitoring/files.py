@@ -95,12 +95,14 @@ def names_in(path: str) -> Iterator[str]:
     return (name for name in names if not name.startswith("."))
 
 
-def newest_change(folder: str) -> float | None:
-    """When a file of a folder was last modified, in seconds; None where there is none."""
+def heartbeat(lease: str) -> float | None:
+    """When the holder of a lease was last heard of, in seconds; None where it is free."""
     newest = None
-    for name in names_in(folder):
+    for name in names_in(lease):
+        if not name.endswith(".json"):
+            continue
         try:
-            changed = os.stat(os.path.join(folder, name)).st_mtime
+            changed = os.stat(os.path.join(lease, name)).st_mtime
         except OSError:
             continue
         newest = max(newest or 0.0, changed)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ..records import OUTCOMES
-from .files import last_epoch, newest_change, read_object, read_objects
+from .files import heartbeat, last_epoch, read_object, read_objects
 
 STATES = ("finished", "diverged", "running", "queued", "paused", "pending", "lost?", "failed")
 """In the order in which they are counted for a reader."""
@@ -104,7 +104,7 @@ def _without_outcome(
         job_id=_text(going.get("job_id") or job.get("job_id") or last.get("job_id")),
         host=going.get("host") or last.get("host"),
     )
-    beat = newest_change(f"{folder}/lease")
+    beat = heartbeat(f"{folder}/lease")
     if going:
         return _going(run, going, {**progress, "images_per_step": content.get("mini_batch_size")}, beat, now)
     if beat is not None and now - beat < SILENT_SEC:  # between two attempts, or publishing

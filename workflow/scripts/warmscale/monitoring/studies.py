@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..records import OUTCOMES
-from .files import names_in, newest_change, read_all, read_object
+from .files import heartbeat, names_in, read_all, read_object
 from .manifest import NAME, read_manifest
 from .runs import SILENT_SEC, UNDER_WAY, RunStatus, published_run, read_run
 
@@ -91,7 +91,7 @@ def _is_under_way(folder: str, runs: list[RunStatus], now: float) -> bool:
     """Whether a Snakemake works on a study: by the heartbeat of its lease, without one by what its runs do."""
     if not os.path.isdir(f"{folder}/master"):
         return any(run.state in UNDER_WAY for run in runs)
-    beat = newest_change(f"{folder}/master")
+    beat = heartbeat(f"{folder}/master")
     return beat is not None and now - beat < SILENT_SEC
 
 

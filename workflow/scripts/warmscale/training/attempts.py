@@ -129,8 +129,7 @@ def record_unstarted(state: StateFolder, *, job: str, nodes: int, failure_class:
 
 def _told_by_scheduler(state: StateFolder, lost: Mapping[str, Any]) -> str | None:
     """Why the scheduler ended the job of an attempt, where the master heard of it."""
-    job = read_json(state.job) or {}
-    return job.get("ended_by") if job.get("job_id") == lost.get("job_id") else None
+    return (read_json(state.job) or {}).get("ended_by", {}).get(lost.get("job_id"))
 
 
 def steps_done(state: StateFolder) -> int:

@@ -114,7 +114,7 @@ def _attempt(launch: Launch, held: lease.Lease, stop: Stop) -> str:
     """Start all ranks, wait for them, record how it ended, and return the state of the attempt."""
     state, plan = launch.state, launch.plan
     surroundings = {"image": _image(launch)} if plan.container else {}
-    place = {"nodes": plan.nodes, "ranks": plan.ranks}
+    place = {"nodes": plan.nodes, "ranks": plan.ranks, "gpus": plan.gpus_per_node}
     attempt = attempts.begin(state, **place, deadline=launch.deadline, lease=held.path, **surroundings)
     kill_at = launch.ends and launch.ends - launch.margin_sec / 4
     exited = run_ranks(plan, _command(launch), state, stop=stop, kill_at=kill_at)

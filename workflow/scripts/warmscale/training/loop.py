@@ -159,7 +159,7 @@ class Loop:
             self.step_rows.append(row)
 
     def _write_steps(self) -> None:
-        if self.step_rows:
+        if self.step_rows and self.training.holds_lease():
             append_rows(self.training.state.steps, self.step_rows, STEP_COLUMNS)
             self.step_rows = []
 

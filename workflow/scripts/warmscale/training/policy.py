@@ -8,17 +8,24 @@ from typing import Any
 PERMANENT = ("out_of_memory", "data", "config", "audit", "bug")
 """Failure classes that the next attempt would meet again: the same nodes are not burnt for them twice."""
 
+MOST_STOPS = 10
+"""Attempts without a step that were asked to stop."""
+
 
 def why_given_up(attempts: Sequence[Mapping[str, Any]]) -> str | None:
     """Why there is no further attempt after the last of these; None where there is one.
 
     Resuming is unlimited while it progresses: two attempts in a row that add no step end it. Attempts before the last
-    one that gave up belong to an earlier command; one that was asked to stop tells nothing of the run.
+    one that gave up belong to an earlier command. One that was asked to stop tells nothing of the run, but for ten of
+    them in a row before the first step: whoever asks so often is a scheduler.
     """
     last = attempts[-1]
     if last["failure_class"] in PERMANENT:
         return last["failure"]
-    current = _since_given_up(attempts)
+    all_current = _since_given_up(attempts)
+    if len(all_current) >= MOST_STOPS and not any(_progresses(attempt) for attempt in all_current[-MOST_STOPS:]):
+        return f"{MOST_STOPS} attempts in a row were ended before they added a step"
+    current = [attempt for attempt in all_current if not was_asked_to_stop(attempt)]
     if len(current) < 2 or any(_progresses(attempt) for attempt in current[-2:]):
         return None
     return f"two attempts in a row added no step: {last['failure'] or last['failure_class'] or 'killed'}"
@@ -26,8 +33,7 @@ def why_given_up(attempts: Sequence[Mapping[str, Any]]) -> str | None:
 
 def _since_given_up(attempts: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     earlier = [number for number, attempt in enumerate(attempts) if attempt["state"] == "failed"]
-    current = attempts[earlier[-1] + 1 :] if earlier else attempts
-    return [attempt for attempt in current if not was_asked_to_stop(attempt)]
+    return [*attempts[earlier[-1] + 1 :]] if earlier else [*attempts]
 
 
 def was_asked_to_stop(attempt: Mapping[str, Any]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -12,9 +13,8 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
-from ..cluster.gpus import reserved
+from ..cluster.gpus import NoGpuError, reserved
 from ..cluster.launchers import LaunchError, LaunchPlan, launch_command, rank_script
-from ..cluster.walltime import job_id
 from ..records import StateFolder, write_atomic, write_json
 from .attempts import Exit
 from .memory import killed_for_memory, oom_kills, tells_of_memory
@@ -31,10 +31,14 @@ def run_ranks(
     plan: LaunchPlan, command: Sequence[str], state: StateFolder, *, stop: Stop, kill_at: float | None
 ) -> Exit:
     """Start all ranks, pass requests to stop on, and wait; what still runs at `kill_at` (Unix time) is killed."""
-    if plan.launcher == "local" and plan.gpus_per_node and job_id(os.environ) is None:
-        with reserved(plan.gpus_per_node, os.environ) as gpus:  # no scheduler has given us ours
+    if not (plan.shares_node and plan.gpus_per_node):
+        return _run(plan, command, state, stop, kill_at, {})
+    try:
+        with reserved(plan.gpus_per_node, os.environ, give_up=lambda: stop.requested) as gpus:
             return _run(plan, command, state, stop, kill_at, {"CUDA_VISIBLE_DEVICES": ",".join(gpus)})
-    return _run(plan, command, state, stop, kill_at, {})
+    except NoGpuError as error:
+        write_json(state.failure, {"failure_class": "config", "failure": str(error), "rank": None})
+        return Exit([], {}, stop.requested, timed_out=False, lacked_memory=False, last_words="")
 
 
 def _run(
@@ -52,7 +56,8 @@ def _run(
     processes: list[subprocess.Popen] = []
 
     def pass_on() -> None:
-        state.stop.touch()  # reaches the ranks through any launcher
+        with contextlib.suppress(OSError):  # of a signal handler nobody would know what to do
+            state.stop.touch()  # reaches the ranks through any launcher
         if plan.launcher == "local":
             send_to_all(processes, signal.SIGTERM)
 
@@ -68,13 +73,14 @@ def _run(
     stop.pass_on = None
     said = _added(state.launcher_log, log_before)
     local = plan.launcher == "local"
-    killed = killed_for_memory(kills_before, oom_kills()) if local else tells_of_memory(said)
+    # the counter may be the whole machine's: only a rank that was killed so can have been meant
+    killed = signal.SIGKILL in died.values() and killed_for_memory(kills_before, oom_kills())
     return Exit(
         codes=[process.returncode for process in processes],
         died=died if local else {},
         stop_requested=stop.requested or state.stop.exists(),  # the shell of a job leaves word there too
         timed_out=timed_out,
-        lacked_memory=killed and any(process.returncode for process in processes),
+        lacked_memory=killed if local else tells_of_memory(said) and any(process.returncode for process in processes),
         last_words=(said.strip().splitlines() or ["nothing was said"])[-1].strip(),
     )
 

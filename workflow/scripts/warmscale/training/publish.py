@@ -51,9 +51,17 @@ def run_record(run_id: str, content: Mapping[str, Any], state: StateFolder) -> d
         "advice": last.get("advice") if failed else None,
         "attempts": attempts,
         # wall-clock time of its nodes, whatever else ran beside it
-        "node_hours": sum(attempt["nodes"] * (attempt["ended"] - attempt["started"]) for attempt in attempts) / 3600,
+        "node_hours": sum(map(_node_seconds, attempts)) / 3600,
         **(read_json(state.environment) or {}),
     }
+
+
+def _node_seconds(attempt: Mapping[str, Any]) -> float:
+    return attempt.get("nodes", 1) * (attempt["ended"] - attempt["started"])
+
+
+def _node_seconds(attempt: Mapping[str, Any]) -> float:
+    return attempt.get("nodes", 1) * (attempt["ended"] - attempt["started"])
 
 
 def _whole_rows(path: Path, columns: tuple[str, ...]) -> str:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import platform
+import re
 import socket
 import traceback
 from collections.abc import Mapping
@@ -22,7 +24,7 @@ from .loop import Ending, Loop, Totals
 from .memory import is_out_of_memory
 from .model import ConfigError
 from .provenance import modules, nvidia_driver, processor, source_commit
-from .ranks import choose_device, join_ranks
+from .ranks import MeetingError, NodeError, choose_device, join_ranks
 from .setup import set_up
 from .signals import PAUSED_EXIT_CODE, Stop
 from .training import LeaseLostError, Training
@@ -31,11 +33,23 @@ from .tree import DataError
 PACKAGES = ("torch", "torchvision", "deepspeed", "numpy", "pillow", "timm")
 FAILURES = (
     (AuditError, "audit"),
-    (LeaseLostError, "duplicate"),
     (DataError, "data"),
     (ConfigError, "config"),
+    (NodeError, "node"),
+    (MeetingError, "communication"),
     (dist.DistError, "communication"),
+    (ConnectionError, "communication"),
+    (TimeoutError, "communication"),
 )
+"""Kinds of exceptions, and the class of what they tell of."""
+COMMUNICATION = re.compile(r"gloo|nccl|socket|connection|rendezvous|tcpstore|broken pipe", re.IGNORECASE)
+NODE = re.compile(
+    r"uncorrectable ECC|busy or unavailable|no CUDA GPUs|no CUDA-capable|driver|NVLink|initialization error|hardware",
+    re.IGNORECASE,
+)
+"""What exceptions without a kind of their own say."""
+OF_THE_NODE = {errno.EIO, errno.ESTALE, errno.ENXIO, errno.ENODEV, errno.EREMOTEIO}
+"""Errors of the operating system that another node may not have."""
 
 
 def train_rank(
@@ -107,15 +121,27 @@ def _leave_reason(
 ) -> None:
     """Write the first reason of any rank: what other ranks say afterwards follows from it."""
     traceback.print_exc()
+    if isinstance(error, LeaseLostError):  # the state is another copy's by now
+        return
     if is_out_of_memory(error):
         memory_reason.leave_reason(state, error, rank.rank, device, training)
     else:
-        failure_class = next((name for kind, name in FAILURES if isinstance(error, kind)), "bug")
-        if isinstance(error, RuntimeError) and "gloo" in str(error):  # gloo has no exception of its own
-            failure_class = "communication"
+        failure_class = class_of(error)
         first_line = str(error).partition("\n")[0] or type(error).__name__
         reason = {"failure_class": failure_class, "failure": first_line, "rank": rank.rank}
         memory_reason.write_first(state.failure, reason)
+
+
+def class_of(error: BaseException) -> str:
+    """Failure class of an exception that is not about memory."""
+    for kind, name in FAILURES:
+        if isinstance(error, kind):
+            return name
+    if isinstance(error, OSError):
+        return "node" if error.errno in OF_THE_NODE else "unknown" if error.errno else "bug"
+    if isinstance(error, RuntimeError):  # gloo, CUDA and others have no exceptions of their own
+        return "node" if NODE.search(str(error)) else "communication" if COMMUNICATION.search(str(error)) else "bug"
+    return "bug"
 
 
 def _write_environment(training: Training) -> None:

@@ -21,14 +21,26 @@ MEETING_TIMEOUT = timedelta(minutes=10)
 POLL_SEC = 0.1
 
 
+class NodeError(RuntimeError):
+    """A node that lacks what it should have."""
+
+
+class MeetingError(RuntimeError):
+    """Ranks that did not come together."""
+
+
 def choose_device(requested: str, rank: Rank) -> torch.device:
-    """The rank's GPU where there is one, else the CPU, unless told otherwise; raises ConfigError if it lacks a GPU.
+    """The rank's GPU where there is one, else the CPU, unless told otherwise.
+
+    Raises NodeError where GPUs are asked for and none is there, and ConfigError where there are fewer than ranks.
 
     Our own parent and torchrun show a rank all GPUs of its node; other launchers may be told to show it only its own.
     """
     gpus = torch.cuda.device_count() if requested != "cpu" else 0
     if requested == "cpu" or (requested == "auto" and not gpus):
         return torch.device("cpu")
+    if not gpus:
+        raise NodeError(f"{socket.gethostname()} shows no GPU, and the run was placed on {rank.local_rank + 1} or more")
     index = 0 if gpus == 1 and "RANK" not in os.environ else rank.local_rank
     if index >= gpus:
         raise ConfigError(f"placement: rank {rank.local_rank} of this node needs a GPU of its own; the node has {gpus}")
@@ -40,7 +52,7 @@ def choose_device(requested: str, rank: Rank) -> torch.device:
 def join_ranks(rank: Rank, device: torch.device, meeting: Path) -> None:
     """Set up communication between ranks; a collective.
 
-    Raises RuntimeError where the ranks do not meet in time.
+    Raises MeetingError where the ranks do not meet in time.
     """
     backend = "nccl" if device.type == "cuda" else "gloo"
     if rank.master:  # torchrun's agents have met, and its variables tell where
@@ -60,7 +72,7 @@ def _meet(rank: Rank, meeting: Path) -> dist.Store:
     give_up = time.monotonic() + MEETING_TIMEOUT.total_seconds()
     while (first := read_json(meeting)) is None:
         if time.monotonic() > give_up:
-            raise RuntimeError(f"rank {rank.rank} on {host} waited {MEETING_TIMEOUT} for the first rank's {meeting}")
+            raise MeetingError(f"rank {rank.rank} on {host} waited {MEETING_TIMEOUT} for the first rank's {meeting}")
         time.sleep(POLL_SEC)
     address = "localhost" if first["host"] == host else first["host"]
     return dist.TCPStore(address, first["port"], rank.world_size, is_master=False, timeout=TIMEOUT)

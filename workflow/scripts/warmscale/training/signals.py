@@ -63,15 +63,16 @@ def stop_on_file(stop: Stop, file: Path, lease: Path) -> None:
     """Note requests that come as a file, whatever launcher is in between; or that the parent and its lease are gone."""
 
     def watch() -> None:
-        heartbeat, heard = 0, time.monotonic()
+        heartbeat, silent_looks = 0, 0
         while not stop.requested:
             time.sleep(WATCH_SEC)
             with contextlib.suppress(OSError):
                 if file.exists() or not is_current(lease):
                     stop.request()
-                elif heartbeat != (heartbeat := lease.stat().st_mtime_ns):
-                    heard = time.monotonic()
-            if time.monotonic() - heard > SILENT_SEC:
+                # looks are counted, not seconds: a suspended job, or a file system that stood still, is no dead parent
+                changed = heartbeat != (heartbeat := lease.stat().st_mtime_ns)
+                silent_looks = 0 if changed else silent_looks + 1
+            if silent_looks * WATCH_SEC > SILENT_SEC:
                 stop.request()
 
     threading.Thread(target=watch, name="stop", daemon=True).start()

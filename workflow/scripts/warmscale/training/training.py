@@ -113,9 +113,13 @@ class Training:
         torch.distributed.broadcast(due, src=0)
         return bool(due)
 
+    def holds_lease(self) -> bool:
+        """Whether no other copy has taken the run over."""
+        return self.lease is None or is_current(self.lease)
+
     def check_lease(self) -> None:
         """Before the first rank writes; raises LeaseLostError where another copy has taken the run over."""
-        if self.lease and self.rank.is_first and not is_current(self.lease):
+        if self.rank.is_first and not self.holds_lease():
             raise LeaseLostError(f"another copy has taken over: {self.lease} is not the newest of its folder")
 
     def save(self, totals: dict[str, Any]) -> None:
