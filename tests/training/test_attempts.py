@@ -165,7 +165,7 @@ def test_what_another_job_was_ended_by_tells_nothing(state, monkeypatch):
 
 def test_two_jobs_in_which_nothing_began_are_a_failure(state):
     first, second = (
-        attempts.record_unstarted(state, job=job, nodes=1, failure_class="node", failure="no python")
+        attempts.record_unstarted(state, job=job, node="h", nodes=1, failure_class="node", failure="no python")
         for job in ("1", "2")
     )
     assert (first["state"], second["state"]) == ("killed", "failed")

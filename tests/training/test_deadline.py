@@ -9,8 +9,10 @@ import time
 import pytest
 
 from warmscale.cluster.launchers import LaunchPlan
+from warmscale.records import StateFolder, append_line
 from warmscale.training import deadline
 from warmscale.training.deadline import Deadline
+from warmscale.training.launch import Launch
 
 from .conftest import small_run
 from .launching import Started
@@ -68,3 +70,17 @@ def test_ranks_that_do_not_pause_in_time_are_killed_before_the_scheduler_does(tm
     assert time.monotonic() - began < 30
     assert done.returncode == 75
     assert "walltime: the ranks did not pause in time, and were killed" in done.stderr
+
+
+def test_after_an_attempt_that_lost_its_work_to_the_walltime_the_next_one_stops_earlier(tmp_path):
+    """Its validation took longer than the margin: to do the same again would give a healthy run up."""
+    state = StateFolder(tmp_path)
+    launch = Launch("run", {}, state, tmp_path, tmp_path, tmp_path, LaunchPlan(), {}, time.time() + 10_000, 100)
+    lost = {"failure_class": "walltime", "state": "paused", "steps_before": 5, "steps_done": 5}
+    margins = [launch.margin]
+    for _ in range(3):
+        append_line(state.attempts, lost)
+        margins.append(round(launch.margin))
+    assert margins == [100, 400, 1600, 5000]  # at most half of what is left
+    append_line(state.attempts, lost | {"steps_done": 6})
+    assert launch.margin == 100

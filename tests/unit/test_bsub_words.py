@@ -228,3 +228,12 @@ def test_an_outage_in_one_of_many_calls_is_an_outage(tmp_path, monkeypatch):
     bjobs(tmp_path, monkeypatch, script)
     with pytest.raises(SchedulerSilentError, match="bjobs: LSF is down"):
         lsf.states([str(number) for number in range(1, 300)])
+
+
+def test_the_host_of_a_job_is_read_from_the_report():
+    report = (
+        "Job was executed on host(s) <6*h07>, in queue <q>, as user <me> in cluster <c>\n                   <6*h08>\n"
+    )
+    assert lsf.host_in(report) == "h07"
+    assert lsf.host_in(report.replace("6*", "")) == "h07"
+    assert lsf.host_in("nothing") is None

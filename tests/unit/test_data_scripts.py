@@ -97,3 +97,11 @@ def test_digits_are_published_whole(tmp_path):
     script("write_digits").publish_digits(tmp_path / "digits")
     assert {path.name for path in (tmp_path / "digits").iterdir()} == {"train", "val", ".complete"}
     assert [path.name for path in tmp_path.iterdir()] == ["digits"]
+
+
+def test_of_two_studies_that_write_the_digits_at_once_both_find_them(tmp_path):
+    write = script("write_digits")
+    write.publish_digits(tmp_path / "digits")
+    (tmp_path / "digits/.complete").unlink()  # as Snakemake does where the slower one fails
+    write.publish_digits(tmp_path / "digits")
+    assert (tmp_path / "digits/.complete").exists()

@@ -22,11 +22,11 @@ import os, sys
 print(os.environ["OMP_NUM_THREADS"], os.environ["GREETING"], os.environ["WARMSCALE_NODE_LOCAL"], os.getcwd(), sys.argv)
 """
 ALL_REDUCE = """
-import torch, torch.distributed as dist
+import os, torch, torch.distributed as dist
 dist.init_process_group("gloo")
 total = torch.tensor([dist.get_rank()])
 dist.all_reduce(total)
-print("rank", dist.get_rank(), "of", dist.get_world_size(), "sum", total.item(), flush=True)
+os.write(1, f"rank {dist.get_rank()} of {dist.get_world_size()} sum {total.item()}\\n".encode())
 """
 FAKE_BLAUNCH = """#!/usr/bin/env python3
 # blaunch -z "HOST HOST" WORD...: starts the words once a host, all at once

@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -166,3 +167,10 @@ def test_one_who_waits_for_a_holder_does_not_take_a_newcomers_lease(tmp_path, mo
         acquire(tmp_path, {})
     assert is_current(newcomer[0].path)
     newcomer[0].release()
+
+
+def test_the_lease_of_a_copied_folder_is_nobodys(tmp_path):
+    with acquire(tmp_path / "original", {}):
+        shutil.copytree(tmp_path / "original", tmp_path / "copy")
+        with acquire(tmp_path / "copy", {}) as held:
+            assert is_current(held.path)

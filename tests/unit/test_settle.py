@@ -145,3 +145,34 @@ def test_a_run_without_an_attempt_is_not_requeued(run):
 def test_records_are_plain_json(run):
     run.refuse("because")
     assert json.loads((run.published / "run.json").read_text())["node_hours"] == 0
+
+
+def test_why_the_scheduler_ended_a_job_counts_more_than_that_its_parent_was_asked_to_stop(run):
+    run.remember("lsf", "12", "/a/log")
+    attempted(run, "12", failure_class=None)
+    run.note_end("12", "TERM_MEMLIMIT")
+    assert run.settle("12", "unused") is Settled.PUBLISHED
+    record = read_json(run.published / "run.json")
+    assert (record["state"], record["failure_class"]) == ("failed", "out_of_memory")
+    assert record["failure"] == "the scheduler ended job 12: TERM_MEMLIMIT"
+
+
+def test_the_walltime_that_ends_a_job_is_counted_once(run):
+    run.remember("lsf", "12", "/a/log")
+    attempted(run, "12", failure_class=None)
+    run.note_end("12", "TERM_RUNLIMIT")
+    assert [run.settle("12", "unused"), run.settle("12", "unused")] == [Settled.AGAIN] * 2
+    assert [attempt["failure_class"] for attempt in read_lines(run.state.attempts)] == [None, "walltime"]
+
+
+def test_a_job_in_which_nothing_began_tells_of_a_bad_node(run):
+    run.settle("12", "no python", node="bad")
+    assert run.failed_nodes() == ["bad"]
+
+
+def test_asking_whether_a_copy_lives_takes_nothing_from_one_that_starts(run):
+    with acquire(run.state.lease, {}):
+        assert run.is_held()
+    before = sorted(run.state.lease.iterdir())
+    assert not run.is_held()
+    assert sorted(run.state.lease.iterdir()) == before

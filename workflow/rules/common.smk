@@ -23,12 +23,12 @@ CONFIG_FILES = workflow.overwrite_configfiles or workflow.configfiles
 
 # where and how, never what: the study is the rest
 SITE_FILE, PLACEMENT = config.pop("site", None), config.pop("placement", None)
-ASKED_FOR = asked_for(
-    workflow.config_settings.config.get("placement", {}),
-    workflow.resource_settings.overwrite_resources.get("train", {}).get("nodes"),
-)
 
 try:
+    ASKED_FOR = asked_for(
+        workflow.config_settings.config.get("placement", {}),
+        workflow.resource_settings.overwrite_resources.get("train", {}).get("nodes"),
+    )
     SITE = load_site(SITE_FILE)
     for source in CONFIG_FILES:
         read_config(Path(source))  # Snakemake has read it already, and kept silent about keys that stand twice
@@ -105,6 +105,10 @@ def run_files(name):
 
 def begin_study():
     """Before the first job: be the only Snakemake of this study, and leave word of its runs to `warmscale status`."""
+    if SITE.scheduler != "local":
+        from warmscale.cluster.executor import check_commands
+
+        check_commands(SITE)
     MASTER.begin()
     planned = {run_id: {"epochs": run.recipe.epochs, "total_steps": run.total_steps} for run_id, run in RUNS.items()}
     write_manifest(Path(RESULTS), planned, shlex.join(["snakemake", *sys.argv[1:]]), list(map(str, CONFIG_FILES)))

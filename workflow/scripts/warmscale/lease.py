@@ -98,7 +98,7 @@ def acquire(
             if _lives(claim, patience_sec):
                 raise LeaseHeldError(claim.holder)
         path = folder / f"{int(newest.stem) + 1 if newest else 1:06d}{HELD}"
-        if not _create(path, {**facts, **_this_process()}):
+        if not _create(path, {**facts, **_this_process(), "folder": _identity(folder)}):
             continue  # somebody was faster
         if not is_current(path):  # more than one was: the numbers up to ours were taken and cleared meanwhile
             path.unlink(missing_ok=True)
@@ -112,6 +112,13 @@ def acquire(
 def is_current(path: Path) -> bool:
     """Whether this file of a lease is still the holder's: it is there, and nobody has taken over."""
     return _newest(path.parent) == path
+
+
+def is_held(folder: Path, *, patience_sec: float = PATIENCE_SEC) -> bool:
+    """Whether a live holder has the lease; takes nothing, and up to `patience_sec`."""
+    newest = _newest(folder)
+    claim = _read(newest) if newest and newest.suffix != FREE else None
+    return claim is not None and _lives(claim, patience_sec)
 
 
 def holder_of(folder: Path) -> Mapping[str, Any] | None:
@@ -160,6 +167,8 @@ def _create(path: Path, holder: Mapping[str, Any]) -> bool:
 
 def _lives(claim: _Claim, patience_sec: float) -> bool:
     if claim.holder.get("process_space") == _process_space():
+        if claim.holder.get("folder") != _identity(claim.path.parent):
+            return False  # a copy of a folder: its holder holds another one
         return _start_of(claim.holder["pid"]) == claim.holder["process_start"]
     if _file_system_time(claim.path.parent) - claim.heartbeat_ns > LONG_DEAD_SEC * 1e9:
         return False
@@ -189,6 +198,12 @@ def _this_process() -> dict[str, Any]:
         "process_space": _process_space(),
         "since": time.time(),
     }
+
+
+def _identity(folder: Path) -> list[int]:
+    """What tells a folder from its copies, on one host."""
+    status = folder.stat()
+    return [status.st_dev, status.st_ino]
 
 
 def _process_space() -> str | None:

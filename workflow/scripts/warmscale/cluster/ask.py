@@ -10,6 +10,8 @@ from pathlib import Path
 COMMAND_TIMEOUT_SEC = 300.0
 IDS_A_CALL = 200
 TAIL_BYTES = 20_000
+MISSING, CANNOT_START, HANGS = 127, 126, 124
+"""Exit codes of commands that gave no answer of their own."""
 SNAKEMAKE_ENDS_WITH = ("Exiting because", "Complete log", "Elapsed time", "Shutting down", "Job stats", "At least")
 
 
@@ -25,6 +27,7 @@ def answer(
         done = subprocess.run(
             words,
             env=environment,
+            start_new_session=True,  # a terminal's Ctrl-C must not end a submission that is under way
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -34,11 +37,11 @@ def answer(
             check=False,
         )
     except FileNotFoundError:
-        return 127, f"{words[0]} is not on the PATH"
+        return MISSING, f"{words[0]} is not on the PATH"
     except OSError as error:  # no memory or no process id left on a busy login node
-        return 126, f"{words[0]} cannot be started: {error.strerror}; try again"
+        return CANNOT_START, f"{words[0]} cannot be started: {error.strerror}; try again"
     except subprocess.TimeoutExpired:
-        return 124, f"{words[0]} did not answer in {timeout_sec:.0f} s"
+        return HANGS, f"{words[0]} did not answer in {timeout_sec:.0f} s"
     return done.returncode, done.stdout
 
 

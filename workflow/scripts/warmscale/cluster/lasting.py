@@ -30,7 +30,7 @@ from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
 from snakemake_interface_executor_plugins.jobs import JobExecutorInterface
 
 from . import lsf, slurm
-from .ask import SchedulerSilentError, answer, chunks
+from .ask import CANNOT_START, MISSING, SchedulerSilentError, answer, chunks
 from .settle import RunJob, Settled
 from .site import Site
 
@@ -66,11 +66,14 @@ class Lasting:
     def run_job(self, job: JobExecutorInterface) -> None:
         """Adopt the job that an earlier master submitted for this run, if it lives, else submit one."""
         self._leave_if_replaced()
+        run = self.runs(job)
         try:
-            if not self._adopt(job):
+            if run.state.outcome.exists() and run.settle("", "") is Settled.PUBLISHED:
+                self.report_job_success(SubmittedJobInfo(job))  # no job is needed to copy three files
+            elif not self._adopt(job):
                 self.submit(job)
-        except OSError as error:  # a full disk: this run waits, the others go on
-            self.logger.warning(f"{self.runs(job).run_id}: cannot be submitted: {error}; trying again")
+        except Exception as error:  # a full disk, a file that cannot be read: this run waits, the others go on
+            self.logger.warning(f"{run.run_id}: cannot be submitted: {error!r}; trying again")
             time.sleep(POLL_SEC)
             self.workflow.scheduler.error_callback(job)
 
@@ -136,14 +139,15 @@ class Lasting:
                 self._live.pop(job.external_jobid, None)
 
     def _report_end(self, job: SubmittedJobInfo, state: str) -> bool:
-        """Report a job that ended; False where that has to wait: a full disk must not end the other jobs."""
+        """Report a job that ended; False where that has to wait: what is wrong with one run must not end the others."""
         try:
             if state == "done":
                 self.report_job_success(job)
                 return True
             return self._settle(job, state)
-        except OSError as error:
-            self.logger.warning(f"job {job.external_jobid} ended as {state}, and that cannot be recorded: {error}")
+        except Exception as error:
+            name = self.runs(job.job).run_id
+            self.logger.warning(f"{name}: job {job.external_jobid} ended as {state}; recording that failed: {error!r}")
             return False
 
     def _settle(self, job: SubmittedJobInfo, state: str) -> bool:
@@ -158,7 +162,8 @@ class Lasting:
                 return False
             settled = Settled.AGAIN
         else:
-            settled = run.settle(job_id, f"job {job_id} ended before the trainer started: {self.last_words(job)}")
+            why = f"job {job_id} ended before the trainer started: {self.last_words(job)}"
+            settled = run.settle(job_id, why, self.node_of(job))
         if settled is Settled.HELD:
             if job_id not in self._held:
                 self.logger.info(f"{run.run_id}: job {job_id} was a duplicate: a copy trains it, and is waited for.")
@@ -213,7 +218,7 @@ class Lasting:
             if code == 0:
                 return speech.job_id_in(said)
             reason = speech.refusal_in(said) or f"{words[0]}: exit code {code}"
-            passes = speech.is_transient(said) or speech.is_limit(said)
+            passes = code in (MISSING, CANNOT_START) or speech.is_transient(said) or speech.is_limit(said)
             if speech.is_refused(said) or not (passes or tries < FEWEST_TRIES):
                 raise speech.RefusedError(reason)
             self.logger.warning(f"{reason}; trying again in {pause:.0f} s")
@@ -233,6 +238,10 @@ class Lasting:
     def last_words(self, job: SubmittedJobInfo) -> str:
         """The last line of a job's log that is not the scheduler's own."""
         raise NotImplementedError
+
+    def node_of(self, job: SubmittedJobInfo) -> str | None:
+        """Node on which a job's own command ran, where the scheduler tells."""
+        return None
 
     def reason_of_end(self, job: SubmittedJobInfo, state: str) -> str | None:
         """What the scheduler calls the end of a job that it ended itself, as TERM_MEMLIMIT."""

@@ -6,8 +6,10 @@ The parent, on the first host of a job, writes `rank_script` into the run's stat
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import random
 import shlex
 import socket
 from collections.abc import Mapping, Sequence
@@ -21,6 +23,7 @@ TORCHRUN_SIGNALS = "SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR2"
 """Without SIGUSR2 torchrun dies of LSF's warning before the walltime."""
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 """Snakemake sets all of them to the threads of a rule."""
+PORTS = range(20_000, 32_000)
 PASSED_ON = ("PATH", "LD_LIBRARY_PATH", "PYTHONPATH", "HOME", "USER")
 """Variables that mpirun hands to ranks on other hosts, beside our own; CUDA_VISIBLE_DEVICES is each host's own."""
 
@@ -214,7 +217,9 @@ _WORDS = {"mpirun": _mpirun, "srun": _srun, "jsrun": _jsrun}
 
 
 def free_port() -> int:
-    """A port of this host that nobody uses."""
-    with socket.socket() as probe:
-        probe.bind(("", 0))
-        return probe.getsockname()[1]
+    """A port of this host that nobody uses, below those that Linux gives away by itself a moment later."""
+    for port in random.SystemRandom().sample(PORTS, len(PORTS)):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("", port))
+            return port
+    raise LaunchError(f"{socket.gethostname()} has no free port from {PORTS.start} to {PORTS.stop - 1}")

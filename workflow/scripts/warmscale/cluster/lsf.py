@@ -172,6 +172,12 @@ def end_in(log: str) -> str | None:
     return next(iter(re.findall(r"^(TERM_\w+)", log, re.MULTILINE)[-1:]), None)
 
 
+def host_in(log: str) -> str | None:
+    """Host on which a job's own command ran, from the same report."""
+    found = re.search(r"^Job was executed on host\(s\) <(?:\d+\*)?([^>]+)>", log, re.MULTILINE)
+    return found[1] if found else None
+
+
 def output_in(log: str) -> str:
     """A job's own output: LSF's report follows it, or where LSF cannot append stands before it."""
     own = re.split(r"^(?:-{10,}\n)?Sender: LSF System", log, maxsplit=1, flags=re.MULTILINE)[0]

@@ -60,6 +60,10 @@ class LsfExecutor(Lasting):
         """Of the job itself: LSF's report follows it."""
         return last_line(lsf.output_in(tail(job.aux["log"])))
 
+    def node_of(self, job: SubmittedJobInfo) -> str | None:
+        """From LSF's report."""
+        return lsf.host_in(tail(job.aux["log"]))
+
     def reason_of_end(self, job: SubmittedJobInfo, state: str) -> str | None:
         """LSF writes TERM_... to the job's log."""
         return lsf.end_in(tail(job.aux["log"]))

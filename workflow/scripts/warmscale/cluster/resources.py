@@ -106,5 +106,11 @@ def asked_for(placement: Mapping[str, Any], nodes: Any) -> dict[str, Any]:
 
     Nested values of `--config` are text, whatever they look like.
     """
+    if not isinstance(placement, Mapping):
+        raise SiteError([f"--config placement={placement}: must be a mapping, as placement='{{nodes: 20}}'"])
     asked = {name: yaml.safe_load(str(value).replace("'", "")) for name, value in placement.items()}
-    return asked | ({} if nodes is None else {"nodes": nodes.value})
+    if nodes is None:
+        return asked
+    if not isinstance(nodes.value, int) or nodes.value < 1:
+        raise SiteError([f"--set-resources train:nodes={nodes.value}: must be a whole number, as train:nodes=20"])
+    return asked | {"nodes": nodes.value}

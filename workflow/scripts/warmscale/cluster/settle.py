@@ -15,6 +15,7 @@ from typing import Any
 from .. import lease
 from ..records import StateFolder, read_json, read_lines, write_json
 from ..training import attempts
+from ..training.policy import was_asked_to_stop
 from ..training.publish import publish
 from .placement import Where
 
@@ -40,7 +41,7 @@ class RunJob:
 
     def remember(self, scheduler: str, job_id: str, log: str) -> None:
         """Note the job that the run was submitted as, for the next master and for people."""
-        ended_by = (read_json(self.state.job) or {}).get("ended_by", {})
+        ended_by = self._ended_by()
         job = {"scheduler": scheduler, "job_id": job_id, "log": log, "submitted": time.time(), "ended_by": ended_by}
         write_json(self.state.job, job)
 
@@ -52,17 +53,22 @@ class RunJob:
     def note_end(self, job_id: str, why: str | None) -> None:
         """Add why the scheduler ended a job, where it tells: the run's parent did not live to say so."""
         if why and (job := read_json(self.state.job)):
-            write_json(self.state.job, {**job, "ended_by": {**job.get("ended_by", {}), job_id: why}})
+            write_json(self.state.job, {**job, "ended_by": {**self._ended_by(), job_id: why}})
+
+    def _ended_by(self) -> dict[str, str]:
+        """{job id: the scheduler's word for its end} so far."""
+        return dict((read_json(self.state.job) or {}).get("ended_by") or {})
 
     def is_published(self) -> bool:
         """Whether all that the rule declares is there."""
         return all((self.published / name).exists() for name in ("run.json", "epochs.csv", "steps.csv"))
 
-    def settle(self, job_id: str, why: str) -> Settled:
+    def settle(self, job_id: str, why: str, node: str | None = None) -> Settled:
         """Look at what a job left that did not succeed.
 
-        A job in which nothing of ours began is recorded as an attempt, with `why`; a run with an outcome, or one that
-        is given up, is published from here.
+        A job in which nothing of ours began is recorded as an attempt, with `why` and the node that it was on; so is
+        why the scheduler ended one that its parent took for a request to stop. A run with an outcome, or one that is
+        given up, is published from here.
         """
         if not self.state.outcome.exists() and self._goes_on(job_id):
             return Settled.AGAIN
@@ -71,8 +77,8 @@ class RunJob:
         except lease.LeaseHeldError:
             return Settled.HELD
         with held:
-            if not self.state.outcome.exists() and not self._began(job_id):
-                about = {"job": job_id, "nodes": self.where.nodes, "failure_class": "node", "failure": why}
+            if not self.state.outcome.exists() and not self._given_up(job_id):
+                about = {"job": job_id, "nodes": self.where.nodes, "node": node, **self._cause(job_id, why)}
                 if attempts.record_unstarted(self.state, **about)["state"] != "failed":
                     return Settled.AGAIN
             publish(self.run_id, self.content, self.state, self.published)
@@ -85,18 +91,14 @@ class RunJob:
         except lease.LeaseHeldError:
             return Settled.HELD
         with held:
-            about = {"job": None, "nodes": self.where.nodes, "failure_class": "config", "failure": why}
+            about = {"job": None, "node": None, "nodes": self.where.nodes, "failure_class": "config", "failure": why}
             attempts.record_unstarted(self.state, **about)
             publish(self.run_id, self.content, self.state, self.published)
         return Settled.PUBLISHED
 
     def is_held(self) -> bool:
         """Whether a copy of the run is alive; may take a while."""
-        try:
-            lease.acquire(self.state.lease, {"run": self.run_id, "job_id": None}).release()
-        except lease.LeaseHeldError:
-            return True
-        return False
+        return lease.is_held(self.state.lease)
 
     def failed_nodes(self) -> list[str]:
         """Nodes on which this run was lost since it was last given up: another one may do better."""
@@ -121,7 +123,27 @@ class RunJob:
         known = [*read_lines(self.state.attempts), read_json(self.state.attempt) or {}]
         return any(attempt.get("job_id") == job_id for attempt in known)
 
+    def _given_up(self, job_id: str) -> bool:
+        last = self._last()
+        return last.get("state") == "failed" and last.get("job_id") == job_id
+
     def _goes_on(self, job_id: str) -> bool:
-        """Whether an attempt began in this job, and is not the one that the run was given up for."""
-        last = (read_lines(self.state.attempts) or [{}])[-1]
-        return self._began(job_id) and not (last.get("state") == "failed" and last.get("job_id") == job_id)
+        """Whether an attempt began in this job, and there is nothing to add to what it says."""
+        return self._began(job_id) and not self._given_up(job_id) and not self._stopped_for(job_id)
+
+    def _stopped_for(self, job_id: str) -> str | None:
+        """Failure class of a job that its scheduler ended while the parent believed that somebody had asked to stop."""
+        last = self._last()
+        if last.get("job_id") != job_id or not was_asked_to_stop(last):
+            return None
+        return attempts.ENDED_BY.get(self._ended_by().get(job_id))
+
+    def _cause(self, job_id: str, why: str) -> dict[str, str]:
+        """Class and reason of an attempt that the scheduler knows more of than we do."""
+        if failure_class := self._stopped_for(job_id):
+            told = self._ended_by()[job_id]
+            return {"failure_class": failure_class, "failure": f"the scheduler ended job {job_id}: {told}"}
+        return {"failure_class": "node", "failure": why}
+
+    def _last(self) -> Mapping[str, Any]:
+        return (read_lines(self.state.attempts) or [{}])[-1]

@@ -114,7 +114,8 @@ def batch_script(command: str, stop: Path) -> str:
     """
     asked = shlex.quote(f"touch {shlex.quote(str(stop))}")
     wait = "while wait $job; code=$?; kill -0 $job 2>/dev/null; do :; done"  # a signal interrupts `wait`
-    return f"trap {asked} TERM USR1 USR2\nsetsid sh -c {shlex.quote(command)} &\njob=$!\n{wait}\nexit $code"
+    fresh = f"rm -f {shlex.quote(str(stop))}"
+    return f"{fresh}\ntrap {asked} TERM USR1 USR2\nsetsid sh -c {shlex.quote(command)} &\njob=$!\n{wait}\nexit $code"
 
 
 def job_id_in(said: str) -> str:

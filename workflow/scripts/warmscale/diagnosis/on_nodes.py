@@ -21,6 +21,7 @@ from ..cluster.lsf import hosts_of_job
 from ..cluster.walltime import job_ends, job_id
 from ..records import StateFolder, read_json, write_json
 from ..training.processes import run_ranks
+from ..training.signals import Stop
 
 RANK_PROGRAM = Path(__file__).resolve().parents[2] / "check_rank.py"
 MARGIN_SEC = 30.0
@@ -109,7 +110,8 @@ def _phase(folder: CheckFolder, phase: str, check: Mapping[str, Any], plan: Laun
     kill_at = min(time.time() + check[f"{phase}_sec"], ends - MARGIN_SEC if ends else float("inf"))
     began, end = time.time(), {"codes": [], "died": {}, "timed_out": False, "error": None}
     try:
-        exited = run_ranks(plan, words, folder.state(phase), kill_at=kill_at)
+        exited = run_ranks(plan, words, folder.state(phase), stop=Stop(), kill_at=kill_at)
+        end["error"] = (read_json(folder.state(phase).failure) or {}).get("failure") if not exited.codes else None
         end |= {"codes": list(exited.codes), "died": dict(exited.died), "timed_out": exited.timed_out}
     except LaunchError as error:
         end["error"] = str(error)

@@ -51,8 +51,7 @@ def begin(
     state: StateFolder, *, nodes: int, ranks: int, deadline: float | None, lease: Path, **facts: Any
 ) -> dict[str, Any]:
     """Record that an attempt goes on, for the ranks and for other readers, and return it; `facts` are added."""
-    for left_over in (state.failure, state.stop):
-        left_over.unlink(missing_ok=True)
+    state.failure.unlink(missing_ok=True)  # not `stop`: this attempt may have been asked already
     if progress := read_json(state.progress):  # its state is the last attempt's
         write_json(state.progress, {**progress, "state": "running"})
     attempt = {
@@ -100,12 +99,15 @@ def record_lost(state: StateFolder) -> dict[str, Any] | None:
             "rank": None,
         }
         record = _append(state, {**lost, "ended": heard, "steps_done": steps_done(state), **ending})
-    state.attempt.unlink()
+    for left_over in (state.attempt, state.stop):
+        left_over.unlink(missing_ok=True)
     return record
 
 
-def record_unstarted(state: StateFolder, *, job: str, nodes: int, failure_class: str, failure: str) -> dict[str, Any]:
-    """Record a batch job that ended before anything of ours began in it."""
+def record_unstarted(
+    state: StateFolder, *, job: str | None, node: str | None, nodes: int, failure_class: str, failure: str
+) -> dict[str, Any]:
+    """Record what only the master knows of a batch job: that nothing of ours began in it, or why it was ended."""
     now, done = time.time(), steps_done(state)
     return _append(
         state,
@@ -114,6 +116,7 @@ def record_unstarted(state: StateFolder, *, job: str, nodes: int, failure_class:
             "started": now,
             "ended": now,
             "host": socket.gethostname(),
+            "node": node,
             "job_id": job,
             "nodes": nodes,
             "world_size": 0,
@@ -130,6 +133,11 @@ def record_unstarted(state: StateFolder, *, job: str, nodes: int, failure_class:
 def _told_by_scheduler(state: StateFolder, lost: Mapping[str, Any]) -> str | None:
     """Why the scheduler ended the job of an attempt, where the master heard of it."""
     return (read_json(state.job) or {}).get("ended_by", {}).get(lost.get("job_id"))
+
+
+def lost_to_walltime(attempt: Mapping[str, Any]) -> bool:
+    """Whether an attempt was ended by the walltime before it had saved anything."""
+    return attempt.get("failure_class") == "walltime" and attempt["steps_done"] <= attempt["steps_before"]
 
 
 def steps_done(state: StateFolder) -> int:

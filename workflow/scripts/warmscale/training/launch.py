@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import sys
@@ -14,7 +15,7 @@ from typing import Any
 from .. import lease
 from ..cluster.launchers import LaunchPlan
 from ..cluster.walltime import job_id
-from ..records import StateFolder, read_json, write_json
+from ..records import StateFolder, read_json, read_lines, write_json
 from ..study.run import canonical_json
 from . import attempts
 from .memory_text import advice_lines
@@ -48,9 +49,14 @@ class Launch:
     """The ranks have to have paused so long before that."""
 
     @property
-    def deadline(self) -> float | None:
-        """When the ranks have to have paused, Unix time."""
-        return None if self.ends is None else self.ends - self.margin_sec
+    def margin(self) -> float:
+        """Seconds before the end of the job at which the ranks have to have paused.
+
+        What the site says, and four times more after each attempt in a row that lost its work to the walltime: its
+        validation, or its way to a checkpoint, took longer. Never more than half of the time that is left.
+        """
+        lost = itertools.takewhile(attempts.lost_to_walltime, reversed(read_lines(self.state.attempts)))
+        return min(self.margin_sec * 4 ** len([*lost]), max(self.margin_sec, (self.ends - time.time()) / 2))
 
 
 def carry_out(launch: Launch, stop: Stop) -> int:
@@ -115,7 +121,8 @@ def _attempt(launch: Launch, held: lease.Lease, stop: Stop) -> str:
     state, plan = launch.state, launch.plan
     surroundings = {"image": _image(launch)} if plan.container else {}
     place = {"nodes": plan.nodes, "ranks": plan.ranks, "gpus": plan.gpus_per_node}
-    attempt = attempts.begin(state, **place, deadline=launch.deadline, lease=held.path, **surroundings)
+    deadline = launch.ends and launch.ends - launch.margin
+    attempt = attempts.begin(state, **place, deadline=deadline, lease=held.path, **surroundings)
     kill_at = launch.ends and launch.ends - launch.margin_sec / 4
     exited = run_ranks(plan, _command(launch), state, stop=stop, kill_at=kill_at)
     if not lease.is_current(held.path):  # suspended for so long that another copy took over: the state is not ours now

@@ -99,6 +99,7 @@ def _train(training: Training, stop: Stop) -> Ending:
 
 
 def _leave_ending(training: Training, ending: Ending) -> None:
+    training.check_lease()
     epochs_done = len(read_rows(training.state.epochs))
     training.progress.write(ending.state, ending.totals.step, epochs_done)
     training.say(f"{training.run_id}: {ending.state} at step {ending.totals.step}")
@@ -112,7 +113,6 @@ def _leave_ending(training: Training, ending: Ending) -> None:
         "images_seen": ending.totals.images_seen,
         "weights_kept": training.settings["keep_weights"],
     }
-    training.check_lease()
     write_json(training.state.outcome, outcome)
 
 
