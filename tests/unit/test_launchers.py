@@ -27,6 +27,8 @@ dist.init_process_group("gloo")
 total = torch.tensor([dist.get_rank()])
 dist.all_reduce(total)
 os.write(1, f"rank {dist.get_rank()} of {dist.get_world_size()} sum {total.item()}\\n".encode())
+dist.barrier()
+dist.destroy_process_group()
 """
 FAKE_BLAUNCH = """#!/usr/bin/env python3
 # blaunch -z "HOST HOST" WORD...: starts the words once a host, all at once

@@ -22,6 +22,8 @@ from .signals import LAUNCHER_PID, PAUSED_EXIT_CODE, Stop, end_with_parent, send
 
 GRACE_SEC = 10.0
 """For ranks to end by themselves after another one failed: the reason that they leave is worth waiting for."""
+LAUNCHER_GRACE_SEC = 60.0
+"""For a launcher to end after one of its ranks left a reason to give up."""
 END_SEC = 3.0
 """From being asked to end to being killed."""
 POLL_SEC = 0.05
@@ -69,7 +71,7 @@ def _run(
         write_json(state.failure, {"failure_class": "config", "failure": _why_not(error), "rank": None})
     if stop.requested:  # before, or in between: some have not heard of it
         pass_on()
-    died, timed_out = _wait(processes, kill_at)
+    died, timed_out = _wait(processes, kill_at, state.failure)
     stop.pass_on = None
     said = _added(state.launcher_log, log_before)
     local = plan.launcher == "local"
@@ -126,15 +128,17 @@ def _start(
         )
 
 
-def _wait(processes: Sequence[subprocess.Popen], kill_at: float | None) -> tuple[dict[int, int], bool]:
+def _wait(processes: Sequence[subprocess.Popen], kill_at: float | None, failure: Path) -> tuple[dict[int, int], bool]:
     """Wait for all; return {rank: signal} of those that were killed, not from here, and whether time ran out.
 
-    When one fails, the others get a while to end before they are killed.
+    When one fails, the others get a while to end before they are killed. Behind a launcher only the reason that a rank
+    leaves tells of that, and the launcher's own part on another host may wait for the rest for long.
     """
     deadline = None
     while any(process.poll() is None for process in processes):
         failed = any(process.returncode not in (None, 0, PAUSED_EXIT_CODE) for process in processes)
-        deadline = deadline or (time.monotonic() + GRACE_SEC if failed else None)
+        if deadline is None and (failed or failure.exists()):
+            deadline = time.monotonic() + (GRACE_SEC if failed else LAUNCHER_GRACE_SEC)
         timed_out = kill_at is not None and time.time() > kill_at
         if timed_out or (deadline and time.monotonic() > deadline):
             died = _died(processes)
