@@ -8,7 +8,7 @@ import yaml
 from tests.unit.study_builders import ROOT
 from warmscale.cluster import site as site_module
 from warmscale.cluster.placement import Where
-from warmscale.cluster.resources import launch_plan, rule_resources
+from warmscale.cluster.resources import launch_plan, place_on, rule_resources
 from warmscale.cluster.site import Site, SiteError, load_site, placement_of, site_of_profile
 from warmscale.study.config import Placement
 
@@ -276,3 +276,12 @@ def test_the_site_of_a_profile_is_looked_for_where_snakemake_looks(tmp_path, mon
 def test_the_profile_of_lsf_is_found_by_its_bare_name():
     assert (ROOT / "lsf").is_symlink()
     assert (ROOT / "lsf").readlink() == Path("profiles/lsf")
+
+
+@pytest.mark.parametrize(("gpus", "ranks", "at_a_time"), [(0, 1, 16), (0, 2, 8), (4, 1, 4), (4, 2, 2), (4, 4, 1)])
+def test_on_one_machine_as_many_runs_at_a_time_as_cores_or_gpus(gpus, ranks, at_a_time):
+    here = Site.model_validate({"node": {"cores": 16, "gpus": gpus}})
+    place = place_on(here, Where(1, ranks))
+    assert 16 // place.threads == at_a_time
+    assert place.plan.gpus_per_node == (ranks if gpus else 0)
+    assert place.plan.shares_node
