@@ -19,7 +19,7 @@ PLAIN = {
 }
 EASY = PLAIN | {"style": "easy", "launcher": "jsrun", "project": "ABC123", "alloc_flags": "smt1 nvme"}
 SLURM = PLAIN | {"scheduler": "slurm", "launcher": "srun"}
-COMMAND = "cd /work && python -m snakemake 'a b' > log"
+COMMAND = "cd /repo && python -m snakemake 'a b' > log"
 OUR_BEGINNING = ["bsub", "-J", "digits:run", "-o", "/logs/run.log", "-e", "/logs/run.log", "-env", "all"]
 
 
@@ -30,7 +30,7 @@ def bsub(facts, where=POSTER, minutes=720, avoid=(), **more):
         where=where,
         name="digits:run",
         log="/logs/run.log",
-        cwd="/work",
+        cwd="/repo",
         walltime_min=minutes,
         command=COMMAND,
         avoid=avoid,
@@ -41,14 +41,14 @@ def test_plain_lsf_is_asked_for_slots_on_whole_hosts_and_their_gpus():
     assert bsub(PLAIN, project="P1", queue="gpu", extra=["-Q", "75"]) == [
         *OUR_BEGINNING,
         *("-P", "P1", "-q", "gpu", "-W", "720", "-n", "1680", "-R", "span[ptile=42]"),
-        *("-gpu", "num=6:mode=exclusive_process", "-cwd", "/work", "-Q", "75", COMMAND),
+        *("-gpu", "num=6:mode=exclusive_process", "-cwd", "/repo", "-Q", "75", COMMAND),
     ]
 
 
 def test_summits_lsf_is_asked_for_nodes_and_nothing_else():
     assert bsub(EASY, minutes=120) == [
         *OUR_BEGINNING,
-        *("-P", "ABC123", "-W", "120", "-nnodes", "40", "-alloc_flags", "smt1 nvme", "-cwd", "/work", COMMAND),
+        *("-P", "ABC123", "-W", "120", "-nnodes", "40", "-alloc_flags", "smt1 nvme", "-cwd", "/repo", COMMAND),
     ]
 
 
@@ -137,7 +137,13 @@ def test_a_failed_bsub_is_worth_repeating_only_for_reasons_that_pass(message, tr
 def sbatch(where, minutes=720, **more):
     site = Site.model_validate(SLURM | more)
     return slurm.sbatch_words(
-        site, where=where, name="digits:run", log="/logs/run.log", cwd="/work", walltime_min=minutes, command=COMMAND
+        site,
+        where=where,
+        name="digits:run",
+        log="/logs/run.log",
+        cwd="/repo",
+        walltime_min=minutes,
+        command=COMMAND,
     )
 
 
@@ -145,7 +151,7 @@ def test_slurm_is_asked_for_tasks_and_gpus_of_each_node():
     named = {"project": "acc", "queue": "gpu", "qos": "long", "constraint": "v100", "extra": ["--exclusive"]}
     assert sbatch(POSTER, node=NODE | {"memory_gb": 500}, **named) == [
         *("sbatch", "--parsable", "--job-name", "digits:run", "--output", "/logs/run.log", "--open-mode=append"),
-        *("--export=ALL", "-D", "/work", "--account=acc", "--partition=gpu", "--qos=long", "--constraint=v100"),
+        *("--export=ALL", "-D", "/repo", "--account=acc", "--partition=gpu", "--qos=long", "--constraint=v100"),
         *("--time=720", "--nodes=40", "--ntasks-per-node=6", "--cpus-per-task=7", "--gres=gpu:6", "--mem=500G"),
         *("--exclusive", "--wrap", COMMAND),
     ]

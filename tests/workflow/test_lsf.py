@@ -29,6 +29,7 @@ class LsfCheckout:
 
     def __init__(self, checkout: Checkout, cluster: Cluster):
         self.checkout, self.cluster, self.folder = checkout, cluster, checkout.folder
+        self.masters: list[subprocess.Popen] = []
         self.site(node={"gpus": 0, "cores": 1}, placement={"max_nodes": 1})
 
     def site(self, **facts: Any) -> None:
@@ -40,13 +41,21 @@ class LsfCheckout:
         """Start `snakemake --profile lsf`; what it says is appended to master.log."""
         path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
         with (self.folder / "master.log").open("a") as log:
-            return subprocess.Popen(
+            master = subprocess.Popen(
                 ["snakemake", "--profile", "lsf", *words],
                 cwd=self.folder,
                 env=self.cluster.environment({**os.environ, "PATH": path, "OMP_NUM_THREADS": "1"}),
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
+        self.masters.append(master)
+        return master
+
+    def end(self) -> None:
+        """End what a test that failed left behind."""
+        for master in self.masters:
+            master.kill()
+            master.wait()
 
     def finish(self, *words: str) -> int:
         """Run it to its end, and return the exit code."""
@@ -93,7 +102,9 @@ def rows(folder: Path) -> list[dict[str, str]]:
 def lsf(checkout: Checkout, tmp_path: Path) -> Iterator[LsfCheckout]:
     """A checkout beside a cluster of two hosts."""
     with Cluster(tmp_path / "cluster", hosts=2, slots_per_host=1, kill_interval_sec=1.0) as cluster:
-        yield LsfCheckout(checkout, cluster)
+        made = LsfCheckout(checkout, cluster)
+        yield made
+        made.end()
 
 
 def test_a_study_survives_what_clusters_do(lsf, finished_as_on_lsf, tiny):

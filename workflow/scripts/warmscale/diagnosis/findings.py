@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TextIO
+
+from ..cluster.ask import answer
 
 ANSWER_SEC = 30.0
 
@@ -77,29 +78,10 @@ class Answer:
     text: str
 
 
-def ask(words: Sequence[str], within_sec: float = ANSWER_SEC, *, own_session: bool = False) -> Answer:
-    """Run a program with bounded patience; standard output and error as one text.
-
-    In a session of its own it does not hear of a Ctrl-C.
-    """
-    try:
-        done = subprocess.run(
-            words,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            timeout=within_sec,
-            start_new_session=own_session,
-        )
-    except FileNotFoundError:
-        return Answer(127, f"{words[0]} is not on the PATH")
-    except subprocess.TimeoutExpired:
-        return Answer(124, f"{words[0]} did not answer within {within_sec:.0f} s")
-    except OSError as error:
-        return Answer(126, f"{words[0]} cannot be started: {error.strerror}")
-    return Answer(done.returncode, done.stdout.strip())
+def ask(words: Sequence[str], within_sec: float = ANSWER_SEC) -> Answer:
+    """Run a program with bounded patience; standard output and error as one text."""
+    code, said = answer(words, timeout_sec=within_sec)
+    return Answer(code, said.strip())
 
 
 def first_line(text: str) -> str:

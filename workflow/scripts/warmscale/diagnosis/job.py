@@ -69,7 +69,7 @@ def run_in_job(site: Site, words: Sequence[str], folder: CheckFolder, wait_min: 
     """Submit, wait for the end, and kill the job if that takes too long or we are interrupted; raises NoJobError."""
     language, kill = SCHEDULERS[site.scheduler]
     with _interrupts_held_back() as interrupts:  # bsub may have submitted before it could say so
-        answer = ask(words, within_sec=300, own_session=True)
+        answer = ask(words, within_sec=300)
     if answer.code:
         later = language.is_transient(answer.text)
         hint = "try again later" if later else "mend site.yaml (queue, project, walltime, node, extra), or ask the site"
