@@ -116,16 +116,20 @@ def is_current(path: Path) -> bool:
 
 def is_held(folder: Path, *, patience_sec: float = PATIENCE_SEC) -> bool:
     """Whether a live holder has the lease; takes nothing, and up to `patience_sec`."""
-    newest = _newest(folder)
-    claim = _read(newest) if newest and newest.suffix != FREE else None
+    claim = _claim(folder)
     return claim is not None and _lives(claim, patience_sec)
 
 
 def holder_of(folder: Path) -> Mapping[str, Any] | None:
     """What the newest holder left to read; None where the lease is free. Says nothing of whether the holder lives."""
-    newest = _newest(folder)
-    claim = _read(newest) if newest and newest.suffix != FREE else None
+    claim = _claim(folder)
     return claim.holder if claim else None
+
+
+def _claim(folder: Path) -> _Claim | None:
+    """The newest holder's, None where the lease is free."""
+    newest = _newest(folder)
+    return _read(newest) if newest and newest.suffix != FREE else None
 
 
 def _numbered(folder: Path) -> list[Path]:

@@ -19,6 +19,10 @@ class SchedulerSilentError(Exception):
     """The scheduler gave no usable answer."""
 
 
+class RefusedError(RuntimeError):
+    """A submission that gave no job, with what the scheduler said."""
+
+
 def answer(
     words: Sequence[str], *, timeout_sec: float = COMMAND_TIMEOUT_SEC, environment: Mapping[str, str] | None = None
 ) -> tuple[int, str]:

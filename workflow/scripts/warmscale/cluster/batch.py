@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import lsf, slurm
-from .ask import SchedulerSilentError, answer, chunks, silence
+from .ask import RefusedError, SchedulerSilentError, answer, chunks, silence
 
 if TYPE_CHECKING:
     from .site import Site
@@ -79,7 +79,7 @@ def submit(site: Site, job: SmallJob) -> str:
         raise SchedulerError(str(silence(words, code, said)))
     try:
         return SPEECH[site.scheduler].job_id_in(said)
-    except (lsf.RefusedError, slurm.RefusedError) as error:
+    except RefusedError as error:
         raise SchedulerError(str(error)) from error
 
 

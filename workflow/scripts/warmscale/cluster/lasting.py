@@ -29,8 +29,7 @@ from typing import Any
 from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
 from snakemake_interface_executor_plugins.jobs import JobExecutorInterface
 
-from . import lsf, slurm
-from .ask import CANNOT_START, MISSING, SchedulerSilentError, answer, chunks
+from .ask import CANNOT_START, MISSING, RefusedError, SchedulerSilentError, answer, chunks
 from .settle import RunJob, Settled
 from .site import Site
 
@@ -200,7 +199,7 @@ class Lasting:
         self.logger.debug(f"submission: {words}")
         try:
             job_id = self.insist(words)
-        except (lsf.RefusedError, slurm.RefusedError) as error:
+        except RefusedError as error:
             self.report_job_error(SubmittedJobInfo(job), str(error))
             return
         self.logger.info(f"{run.run_id}: submitted as job {job_id} (log: {log}).")
@@ -220,7 +219,7 @@ class Lasting:
             reason = speech.refusal_in(said) or f"{words[0]}: exit code {code}"
             passes = code in (MISSING, CANNOT_START) or speech.is_transient(said) or speech.is_limit(said)
             if speech.is_refused(said) or not (passes or tries < FEWEST_TRIES):
-                raise speech.RefusedError(reason)
+                raise RefusedError(reason)
             self.logger.warning(f"{reason}; trying again in {pause:.0f} s")
             time.sleep(pause)
             pause, tries = min(2 * pause, LONGEST_PAUSE_SEC), tries + 1
@@ -230,6 +229,16 @@ class Lasting:
     def submission(self, job: JobExecutorInterface, run: RunJob, log: Path) -> list[str]:
         """The words that submit a job."""
         raise NotImplementedError
+
+    def common_facts(self, run: RunJob, log: Path) -> dict[str, Any]:
+        """What any scheduler is told of the job of a run, but for its command."""
+        return {
+            "where": run.where,
+            "walltime_min": self.site.walltime_min(run.where.nodes),
+            "name": f"{run.study}:{run.run_id}",
+            "log": log,
+            "cwd": Path(self.workflow.workdir_init),
+        }
 
     def submitted_after_all(self, words: Sequence[str]) -> str | None:
         """Id of the job that these words submitted although their answer was lost; None where that cannot be known."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .ask import answer, chunks, silence
+from .ask import RefusedError, answer, chunks, silence
 
 if TYPE_CHECKING:
     from .placement import Where
@@ -50,10 +50,6 @@ REFUSED = re.compile(
 """What it says when the same call will never succeed."""
 ASKING_FORMS = (["bjobs", "-a", "-noheader", "-o", "jobid stat"], ["bjobs", "-a", "-w"])
 """The second one for LSF's older relatives, whose bjobs has no -o: JOBID USER STAT and more."""
-
-
-class RefusedError(RuntimeError):
-    """A submission that gave no job, with what LSF said."""
 
 
 def bsub_words(

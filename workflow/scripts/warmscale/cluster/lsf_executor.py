@@ -31,13 +31,9 @@ class LsfExecutor(Lasting):
         """The words of bsub."""
         return lsf.bsub_words(
             self.site,
-            where=run.where,
-            walltime_min=self.site.walltime_min(run.where.nodes),
-            name=f"{run.study}:{run.run_id}",
-            log=log,
-            cwd=Path(self.workflow.workdir_init),
             command=self._command(job),
             avoid=self._to_avoid(run),
+            **self.common_facts(run, log),
         )
 
     def _command(self, job: JobExecutorInterface) -> str:

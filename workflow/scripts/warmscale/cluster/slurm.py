@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .ask import answer, chunks, silence
+from .ask import RefusedError, answer, chunks, silence
 
 if TYPE_CHECKING:
     from .placement import Where
@@ -75,10 +75,6 @@ WAITS = re.compile(
     r"|ReqNodeNotAvail.*|.*Max(Jobs|Submit).*|.*Grp.*|JobArrayTaskLimit|SchedDefer|BurstBuffer.*"
 )
 """Why a job is pending when that will pass without its user."""
-
-
-class RefusedError(RuntimeError):
-    """A submission that gave no job, with what Slurm said."""
 
 
 def sbatch_words(

@@ -54,12 +54,8 @@ class SlurmExecutor(Lasting):
         """The words of sbatch, with a word that tells this job from all others."""
         words = slurm.sbatch_words(
             self.site,
-            where=run.where,
-            walltime_min=self.site.walltime_min(run.where.nodes),
-            name=f"{run.study}:{run.run_id}",
-            log=log,
-            cwd=Path(self.workflow.workdir_init),
             command=slurm.batch_script(self.format_job_exec(job), run.state.stop.absolute()),
+            **self.common_facts(run, log),
         )
         return [words[0], f"{TOKEN}warmscale-{uuid.uuid4()}", *words[1:]]
 

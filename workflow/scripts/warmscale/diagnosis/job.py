@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..cluster import lsf, slurm
+from ..cluster.ask import RefusedError
 from .findings import ask
 from .on_nodes import CheckFolder
 
@@ -76,7 +77,7 @@ def run_in_job(site: Site, words: Sequence[str], folder: CheckFolder, wait_min: 
         raise NoJobError(f"{words[0]} refused it: {answer.text}; {hint}")
     try:
         job_id = language.job_id_in(answer.text)
-    except (lsf.RefusedError, slurm.RefusedError) as error:
+    except RefusedError as error:
         raise NoJobError(str(error)) from error
     say(f"job {job_id} is submitted; Ctrl-C kills it")
     over = False

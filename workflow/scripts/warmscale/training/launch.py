@@ -139,8 +139,8 @@ def _attempt(launch: Launch, held: lease.Lease, stop: Stop) -> str:
 
 
 def _image(launch: Launch) -> dict[str, Any]:
-    """What the ranks run in; digests are kept beside the states of all runs."""
-    return image_facts(Path(launch.plan.container.image), launch.state.path.parent / "images.json")
+    """What the ranks run in; digests are kept for all runs of the study."""
+    return image_facts(Path(launch.plan.container.image), launch.state.path.parents[1] / "images.json")
 
 
 def _command(launch: Launch) -> list[str]:
