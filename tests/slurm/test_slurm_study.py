@@ -264,10 +264,11 @@ def test_a_job_that_slurm_refuses_fails_its_run_in_one_line(cluster):
 def test_ends_of_jobs_are_told_in_slurms_words(slurm, monkeypatch):
     monkeypatch.setattr("os.environ", slurm.environment())
     executor = SlurmExecutor.__new__(SlurmExecutor)
-    slurm.cancel_all()  # what another test left would keep the nodes
     node = slurm.submit("sleep 600", "--no-requeue", "--nodelist=node02")
     stays = slurm.submit("sleep 600", "--nodelist=node01")
-    good, bad, cancelled = slurm.submit("true"), slurm.submit("false"), slurm.submit("true", "--hold")
+    # not on the node that goes down: Slurm would begin them again two minutes later
+    good, bad = slurm.submit("true", "--nodelist=node01"), slurm.submit("false", "--nodelist=node01")
+    cancelled = slurm.submit("true", "--hold")
     slurm.wait_for(node, "RUNNING")
     slurm.ask("scontrol", "update", "NodeName=node02", "State=DOWN", "Reason=test")
     slurm.ask("scancel", cancelled)
