@@ -29,7 +29,7 @@ class LsfCheckout:
 
     def __init__(self, checkout: Checkout, cluster: Cluster):
         self.checkout, self.cluster, self.folder = checkout, cluster, checkout.folder
-        self.masters: list[subprocess.Popen] = []
+        self.started: list[subprocess.Popen] = []
         self.site(node={"gpus": 0, "cores": 1}, placement={"max_nodes": 1})
 
     def site(self, **facts: Any) -> None:
@@ -48,12 +48,12 @@ class LsfCheckout:
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
-        self.masters.append(master)
+        self.started.append(master)
         return master
 
     def end(self) -> None:
         """End what a test that failed left behind."""
-        for master in self.masters:
+        for master in self.started:
             master.kill()
             master.wait()
 
