@@ -11,9 +11,16 @@ if not workflow.overwrite_configfiles:
 
 
 include: "workflow/rules/common.smk"
-include: "workflow/rules/data.smk"
-include: "workflow/rules/train.smk"
+
+
+if not STUDY.is_replayed:
+
+    include: "workflow/rules/data.smk"
+    include: "workflow/rules/train.smk"
+
+
 include: "workflow/rules/tables.smk"
+include: "workflow/rules/claims.smk"
 include: "workflow/rules/figures.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/master.smk"

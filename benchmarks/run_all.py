@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-BENCHMARKS = ("demo", "ranks", "status", "suite", "readme")
+BENCHMARKS = ("demo", "ranks", "status", "calibration_claims", "calibration_optimum", "suite", "readme")
 
 if __name__ == "__main__":
     for name in BENCHMARKS:

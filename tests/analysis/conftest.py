@@ -10,6 +10,7 @@ import pytest
 
 from warmscale.analysis.figures import draw_all
 from warmscale.analysis.tables import Tables, make_tables, read_tables
+from warmscale.analysis.verdicts import make_verdicts
 from warmscale.study import Study, load_study
 
 from .published_runs import publish, run_at
@@ -62,6 +63,50 @@ def raw_study() -> dict:
     }
 
 
+CLAIMS = [
+    {
+        "id": "two-beats-none",
+        "statement": "Two epochs of warmup are better than <none>.",
+        "source": "ours & others",
+        "kind": "better",
+        "experiment": "warmup",
+        "factor": "warmup_epochs",
+        "levels": [2, 0],
+    },
+    {
+        "id": "four-as-two",
+        "statement": "Four epochs of warmup are as good as two.",
+        "kind": "equivalent",
+        "experiment": "warmup",
+        "factor": "warmup_epochs",
+        "levels": [4, 2],
+        "margin": 3.0,
+    },
+    {
+        "id": "large-learns",
+        "statement": "A mini-batch of 128 reaches 50 %.",
+        "kind": "above",
+        "experiment": "sizes",
+        "factor": "mini_batch_size",
+        "level": 128,
+        "value": 50.0,
+    },
+    {
+        "id": "large-fails",
+        "statement": "A mini-batch of 128 stays below 50 %.",
+        "kind": "below",
+        "a": {"mini_batch_size": 128},
+        "value": 50.0,
+    },
+]
+"""One inconclusive for a diverged run, one that is not run, one supported, one refuted."""
+
+
+def raw_with_claims() -> dict:
+    """The config of the study that the fixtures are of."""
+    return raw_study() | {"claims": CLAIMS}
+
+
 def accuracy(run, epoch: int) -> float:
     """Top-1 accuracy of a synthetic run, percent; another for every seed and warmup."""
     return 80 * (1 - 0.6**epoch) + run.seed - run.recipe.warmup_epochs / 2
@@ -69,7 +114,7 @@ def accuracy(run, epoch: int) -> float:
 
 @pytest.fixture(scope="session")
 def study() -> Study:
-    return load_study(raw_study())
+    return load_study(raw_with_claims())
 
 
 @pytest.fixture(scope="session")
@@ -101,9 +146,11 @@ def nothing_yet(study, tmp_path_factory) -> Path:
 
 
 def analysed(study: Study, folder: Path) -> Path:
-    """Make tables, figures and report of what is published in a folder."""
+    """Make tables, verdicts, figures and report of what is published in a folder, or of what is replayed."""
     make_tables(study, folder)
-    draw_all(study, read_tables(folder / "tables"), folder / "figures")
+    tables = read_tables(folder / "tables")
+    make_verdicts(study, tables, folder)
+    draw_all(study, tables, folder / "figures")
     script("write_report").write_report(study, folder, TEMPLATE)
     return folder
 

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from warmscale.analysis.catalogue import FORMATS, TABLES, factors_of, figures_of
+from warmscale.analysis.catalogue import FORMATS, TABLES, VERDICTS, factors_of, figures_of
 from warmscale.analysis.figures import figure_frame, partial_mark
 from warmscale.analysis.levels import level_points
 from warmscale.analysis.missing import missing_text
@@ -24,12 +24,12 @@ from warmscale.analysis.tables import make_tables, read_tables
 from warmscale.records import StateFolder, append_line, write_json
 from warmscale.study import load_study
 
-from .conftest import EPOCHS, accuracy, analysed, raw_study, script
+from .conftest import EPOCHS, accuracy, analysed, raw_study, raw_with_claims, script
 from .published_runs import publish, run_at
 from .test_figures import drawn
 from .test_report import Tags, page_in, section
 
-STUDY = load_study(raw_study())
+STUDY = load_study(raw_with_claims())
 RUNS = list(STUDY.runs)
 FEW = load_study(raw_study() | {"seeds": 1, "experiments": raw_study()["experiments"][1:2]})
 
@@ -114,7 +114,7 @@ def test_every_figure_and_page_is_made_of_any_number_of_runs(name, count, reques
 @pytest.mark.parametrize("entry", figures_of(STUDY), ids=lambda entry: entry.name)
 def test_a_figure_says_what_it_lacks(entry, partial, missing, whole):
     folder, _ = partial
-    mark = partial_mark(entry, scratch_tables(folder))
+    mark = partial_mark(entry, STUDY, scratch_tables(folder))
     expected = {
         "sizes-curves": "",
         "warmup-curves": "Partial: 5 of 9 runs are there; missing: 1 failed, 1 paused, 2 pending",
@@ -152,9 +152,23 @@ def test_a_partial_result_has_all_tables_and_figures_and_nothing_that_only_a_who
     assert said == (
         f"{folder}/report/index.html: Partial: 11 of 15 runs are there; missing: 1 failed, 1 paused, 2 pending"
     )
-    assert {path.name for path in (folder / "tables").iterdir()} == {f"{table}.csv" for table in TABLES}
+    assert {path.name for path in (folder / "tables").iterdir()} == {f"{table}.csv" for table in TABLES + VERDICTS}
     assert len(list((folder / "figures").iterdir())) == 4 * len(figures_of(STUDY))
-    assert {path.name for path in folder.iterdir()} == {"runs", "state", "tables", "figures", "report"}
+    assert {path.name for path in folder.iterdir()} == {"runs", "state", "tables", "figures", "report", "looks.csv"}
+
+
+def test_claims_of_which_runs_are_missing_are_not_run_and_the_others_are_judged(partial, whole):
+    text = section(page_in(partial[0]), "verdicts")
+    assert "4 claims: 1 supported , 1 refuted , 2 not run ." in re.sub(r"(?=,|\.)", " ", text).replace("  ", " ")
+    assert "1 of 3 runs have not ended" in text
+    verdicts = [verdicts_of(folder) for folder in (whole, partial[0])]
+    assert set(verdicts[0].values()) <= {"supported", "refuted", "inconclusive"}
+    assert [name for name in verdicts[1] if verdicts[1][name] != verdicts[0][name]] == ["two-beats-none", "four-as-two"]
+
+
+def verdicts_of(folder):
+    """{claim: verdict} of a study."""
+    return pd.read_csv(folder / "tables/claims.csv").set_index("claim")["verdict"].to_dict()
 
 
 def test_the_top_of_the_page_names_what_is_missing_and_why(partial, missing):

@@ -5,16 +5,19 @@ from __future__ import annotations
 import html
 import re
 import zipfile
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
 import yaml
 
-from warmscale.analysis.catalogue import FORMATS, TABLES, figures_of
+from warmscale.analysis.catalogue import FORMATS, TABLES, VERDICTS, figures_of
+from warmscale.analysis.published import read_records
 from warmscale.analysis.report import config_yaml
+from warmscale.analysis.report import page as make_page
 from warmscale.study import load_study
 
-from .conftest import TEMPLATE, analysed, raw_study, script
+from .conftest import TEMPLATE, analysed, raw_study, raw_with_claims, script
 from .published_runs import publish, run_at
 
 VOID = {"meta", "img", "br", "link"}
@@ -119,7 +122,17 @@ def test_the_summary_of_an_experiment_has_a_row_a_level(page, tables):
     rows = section(page, "experiment-warmup").partition("pending")[2]
     own = tables.runs[tables.runs["experiments"].str.contains("warmup") & (tables.runs["warmup_epochs"] == 2)]
     assert f"2 3 3 {own['top1'].mean():.2f} {own['top1'].std():.2f}" in rows
-    assert re.search(r"4 3 1 [0-9.]+ – – 0 1 1", rows)
+    assert re.search(r"4 3 1 ([0-9.]+) – – \1 0 1 1", rows)
+
+
+def test_a_cell_with_a_diverged_run_has_the_interval_of_its_share_and_the_mean_of_the_others(page, tables, nothing_yet):
+    text = section(page, "experiment-warmup")
+    own = tables.runs[tables.runs["experiments"].str.contains("warmup") & (tables.runs["warmup_epochs"] == 0)]
+    assert own["state"].tolist().count("diverged") == 1
+    converged = own.loc[own["state"] == "finished", "top1"].mean()
+    assert f" {converged:.2f} 1 of 3 0.8 to 90.6 % 0 0" in text  # Clopper and Pearson 1934
+    assert "the 95 % interval of the chance to diverge" in text
+    assert "mean of converged" not in section(page_in(nothing_yet), "experiment-warmup")
 
 
 def test_divergences_and_failures_are_listed_with_their_reason(page, odd_runs):
@@ -149,8 +162,8 @@ def test_provenance_has_versions_commit_device_and_the_end_of_the_newest_run(pag
 
 def test_the_config_is_in_the_page_as_it_was_written(page, study):
     shown = re.search(r"<pre><code>(.*?)</code></pre>", page, re.DOTALL).group(1)
-    assert yaml.safe_load(html.unescape(shown)) == raw_study()
-    assert list(yaml.safe_load(config_yaml(study))) == list(raw_study())
+    assert yaml.safe_load(html.unescape(shown)) == raw_with_claims()
+    assert list(yaml.safe_load(config_yaml(study))) == list(raw_with_claims())
 
 
 def test_without_failures_the_page_says_none(tmp_path):
@@ -180,7 +193,7 @@ def test_what_a_run_says_of_its_failure_is_escaped(tmp_path):
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
 
 
-def test_the_bundle_holds_page_figures_tables_config_and_runs(study, results, odd_runs):
+def test_the_bundle_holds_page_figures_tables_verdicts_config_and_runs(study, results, odd_runs):
     with zipfile.ZipFile(results / "report.zip") as bundle:
         names = bundle.namelist()
         config = yaml.safe_load(bundle.read("config.yaml"))
@@ -189,10 +202,11 @@ def test_the_bundle_holds_page_figures_tables_config_and_runs(study, results, od
     expected = {"index.html", "config.yaml"}
     expected |= {f"figures/{entry.name}.{suffix}" for entry in figures_of(study) for suffix in (*FORMATS, "csv")}
     expected |= {f"tables/{table}.{suffix}" for table in TABLES for suffix in ("csv", "parquet")}
+    expected |= {"looks.csv", *(f"tables/{table}.csv" for table in VERDICTS)}
     expected |= {f"runs/{run_id}/run.json" for run_id in study.runs if run_id != odd_runs["pending"]}
     assert set(names) == expected
     assert names == sorted(names)
-    assert config == raw_study()
+    assert config == raw_with_claims()
 
 
 def test_writing_the_report_again_gives_the_same_bytes(study, results):
@@ -200,3 +214,11 @@ def test_writing_the_report_again_gives_the_same_bytes(study, results):
     before = [path.read_bytes() for path in paths]
     script("write_report").write_report(study, results, TEMPLATE)
     assert [path.read_bytes() for path in paths] == before
+
+
+def test_imported_runs_are_counted_and_name_their_source(study, tables, results):
+    runs = tables.runs.assign(imported=["theirs.csv"] + [None] * (len(tables.runs) - 1))
+    made = make_page(study, replace(tables, runs=runs), read_records(study.runs, results), results, TEMPLATE)
+    assert "15 runs, 1 of them imported, in 3 experiments" in " ".join(made.split())
+    assert "imported from" in section(made, "runs")
+    assert section(made, "runs").count("theirs.csv") == 1

@@ -33,7 +33,7 @@ def test_runs_has_the_fields_of_the_run_and_its_outcome(study, tables):
     fields = next(iter(study.runs.values())).columns()
     outcome = ["state", "failure_class", "diverged_step", "epochs_done", "top1", "top5", "metric_rule", "attempts"]
     outcome += ["top1_last", "top1_median_last_5", "top5_last", "top5_median_last_5"]
-    outcome += ["node_hours", "images_per_sec", "device_name", "total_epochs"]
+    outcome += ["node_hours", "images_per_sec", "device_name", "total_epochs", "imported"]
     assert set(tables.runs.columns) == {"run_id", "experiments", *fields, *outcome}
 
 

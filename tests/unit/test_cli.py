@@ -91,7 +91,7 @@ def test_a_part_of_a_run_id_or_a_path_is_no_run(results):
 
 def test_schema_is_printed_as_json(capsys):
     assert cli.main(["schema"]) == 0
-    assert json.loads(capsys.readouterr().out)["title"] == "StudyConfig"
+    assert json.loads(capsys.readouterr().out)["title"] == "A study"
 
 
 @pytest.mark.parametrize("words", [[], ["forget"], ["train"]])

@@ -19,9 +19,9 @@ def test_all_findings_of_a_file_come_at_once():
     )
     assert lines_of(config) == [
         "title: is 5, must be a valid string",
+        "metric.name: is 'top2', must be 'top1' or 'top5'",
         "dataset: val_resize 256 is smaller than image_size 300",
         "seeds: is 'three', must be a valid integer or a valid list",
-        "metric.name: is 'top2', must be 'top1' or 'top5'",
         "recipe.epochs: is 0, must be greater than 0",
         "recipe.base_lr: is '5e-5', must be a valid number; YAML takes it for text: write 5.0e-5",
         "experiments.first.grid.warmup_epoch: is not a known key: did you mean warmup_epochs?",

@@ -16,8 +16,11 @@ from warmscale.study import load_study
 
 from .conftest import REPOSITORY, TINY, Checkout, make_checkout
 
-REFUSED = list(load_study(TINY).runs)[1]
-BEHIND_THE_RUNS = {"tables": 1, "figures": 1, "report": 1, "complete": 1, "all": 1}
+CLAIM = {"id": "warmup-helps", "statement": "An epoch of warmup is better than none.", "kind": "better"}
+CLAIM |= {"experiment": "warmup", "factor": "warmup_epochs", "levels": [1, 0]}
+CLAIMING = {**TINY, "claims": [CLAIM]}
+REFUSED = list(load_study(CLAIMING).runs)[1]
+BEHIND_THE_RUNS = {"tables": 1, "claims": 1, "figures": 1, "report": 1, "complete": 1, "all": 1}
 PROGRAM = f'''
 """Stands in for the program that carries out a run: trains nothing, and leaves nothing where it is refused."""
 
@@ -43,7 +46,7 @@ publish(Path("results/tiny"), run, "finished", [40.0, 60.0])
 def partial_once(tmp_path_factory) -> tuple[Path, str]:
     """A checkout after a call in which one of three runs left nothing, and what was said; copy it, do not change it."""
     made = make_checkout(tmp_path_factory.mktemp("partial") / "checkout")
-    made.write(TINY)
+    made.write(CLAIMING)
     (made.folder / "workflow/scripts/train_run.py").write_text(PROGRAM)
     (made.folder / "refused").write_text(REFUSED)
     return made.folder, call_in_vain(made)
@@ -96,12 +99,20 @@ def test_a_run_that_left_nothing_blocks_no_table_figure_or_report(partial_once):
 
 def test_the_next_call_runs_what_was_missing_and_makes_everything_behind_it_again(partial_once, whole_once):
     folder, jobs = whole_once
-    assert jobs == {"train": 1, **BEHIND_THE_RUNS, "total": 6}
+    assert jobs == {"train": 1, **BEHIND_THE_RUNS, "total": 7}
     assert "Partial" not in page(folder)
     assert (folder / "results/tiny/report.zip").exists()
     tables = [(place / "results/tiny/tables/epochs.csv").read_text() for place in (partial_once[0], folder)]
     assert [table.count("\n") for table in tables] == [1 + 2 * 2, 1 + 3 * 2]
     assert Checkout(folder).jobs() == {}
+
+
+def test_the_next_call_judges_the_claims_again(partial_once, whole_once):
+    rows = [(place / "results/tiny/tables/claims.csv").read_text() for place in (partial_once[0], whole_once[0])]
+    assert "warmup-helps" in rows[0]
+    assert [",not_run," in rows[0], ",inconclusive," in rows[1]] == [True, True]  # one seed decides nothing
+    assert "1 not run" in page(partial_once[0])
+    assert "1 inconclusive" in page(whole_once[0])
 
 
 def test_a_run_that_comes_back_as_it_was_makes_everything_again(whole_once, tmp_path):
@@ -115,7 +126,7 @@ def test_a_run_that_comes_back_as_it_was_makes_everything_again(whole_once, tmp_
 
     shutil.rmtree(published, ignore_errors=True)
     lost.rename(published)  # time stamps and all: only what the partial report took away says that there is work
-    assert checkout.jobs() == {**BEHIND_THE_RUNS, "total": 5}
+    assert checkout.jobs() == {**BEHIND_THE_RUNS, "total": 6}
 
 
 def test_where_all_runs_are_in_the_report_nothing_is_touched(whole_once):

@@ -17,6 +17,7 @@ from warmscale.config_files import read_config
 from warmscale.study import StudyError, load_study
 from warmscale.monitoring.manifest import write_manifest
 from warmscale.records import StateFolder, count_failures
+from warmscale.replay import ReplayError, source_files
 
 # given on the command line, or the Snakefile's own
 CONFIG_FILES = workflow.overwrite_configfiles or workflow.configfiles
@@ -44,7 +45,7 @@ RUNS = STUDY.runs
 PLACES = {run_id: ON_SITE[STUDY.where(run)] for run_id, run in RUNS.items()}
 RESULTS = f"{SITE.results}/{STUDY.name}"
 STATE = f"{RESULTS}/state"
-DATA = STUDY.config.dataset
+DATA = None if STUDY.is_replayed else STUDY.config.dataset
 MASTER = Master(Path(RESULTS))
 # relative, so that a study that is moved or copied with its workflow has nothing to do
 WORKFLOW = os.path.relpath(f"{workflow.basedir}/workflow")
@@ -103,6 +104,15 @@ def run_files(name):
     return [f"{RESULTS}/runs/{run}/{name}" for run in RUNS]
 
 
+def replayed_files():
+    """The files of results that are there already."""
+    sources = STUDY.config.replay if STUDY.is_replayed else STUDY.config.imported
+    try:
+        return source_files(sources) if sources else []
+    except ReplayError as error:
+        sys.exit("\n".join(error.lines))
+
+
 def begin_study():
     """Before the first job: be the only Snakemake of this study, and leave word of its runs to `warmscale status`."""
     if SITE.scheduler != "local":
@@ -117,8 +127,9 @@ def begin_study():
 def report_what_is_there():
     """Tables, figures and report of the runs that are there: no rule starts that lacks an input."""
     words = [sys.executable, f"{WORKFLOW}/scripts/partial_report.py", "--results", RESULTS]
-    subprocess.run(words, input=STUDY_AS_WRITTEN, text=True)
+    if not STUDY.is_replayed:
+        subprocess.run(words, input=STUDY_AS_WRITTEN, text=True)
 
 
-if DATA.name != "digits" and not Path(DATA.root).is_dir():
+if DATA and DATA.name != "digits" and not Path(DATA.root).is_dir():
     print(f"dataset.root: {DATA.root} is not there; a dry run does not need it, training does", file=sys.stderr)

@@ -10,7 +10,7 @@ rule figures:
     """Draw all figures of the study from its tables."""
     input:
         tables=rules.tables.output.parquet,
-        code=ANALYSIS_CODE,
+        verdicts=[*rules.claims.output],
     output:
         svg=[
             report(

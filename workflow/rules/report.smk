@@ -6,11 +6,11 @@ rule report:
     """Write the report as one self-contained page, and a zip of page, figures, tables, config and runs."""
     input:
         template=f"{WORKFLOW}/report/index.html.j2",
-        stylesheet=f"{WORKFLOW}/report/report.css",
-        tables=[*rules.tables.output],
+        included=[str(path) for path in sorted(Path(WORKFLOW).glob("report/*")) if path.suffix in (".j2", ".css")],
+        tables=[*rules.tables.output.csv, *rules.tables.output.parquet, rules.tables.output.runs],
+        verdicts=[*rules.claims.output],
         figures=[*rules.figures.output],
         runs=run_files("run.json"),
-        code=ANALYSIS_CODE,
     output:
         page=report(
             f"{RESULTS}/report/index.html",

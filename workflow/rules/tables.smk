@@ -1,15 +1,20 @@
-"""Needs the published files of all runs; makes the tables that all figures, verdicts and pages are made from."""
+"""Needs the published files of all runs, or the files that are replayed; makes the tables that all figures, verdicts and
+pages are made from."""
 
-from warmscale.analysis.catalogue import TABLES
+import hashlib
+
+from warmscale.analysis.catalogue import tables_of
 
 # in the order of the file, not sorted: the first factor of a grid is the one that figures show it by
 STUDY_AS_WRITTEN = json.dumps(config)
-# imported modules are unknown to Snakemake: without them here, a change of the analysis would change nothing
-ANALYSIS_CODE = sorted(
-    str(path)
-    for pattern in ("analysis/*.py", "study/*.py", "records.py")
-    for path in Path(WORKFLOW).glob(f"scripts/warmscale/{pattern}")
-)
+# imported modules are unknown to Snakemake: without this, a change of the analysis would change nothing
+ANALYSIS_CODE = hashlib.sha256(
+    b"".join(
+        path.read_bytes()
+        for pattern in ("analysis/**/*.py", "replay/*.py", "study/*.py", "records.py")
+        for path in sorted(Path(WORKFLOW).glob(f"scripts/warmscale/{pattern}"))
+    )
+).hexdigest()[:12]
 
 
 rule tables:
@@ -18,7 +23,7 @@ rule tables:
         runs=run_files("run.json"),
         epochs=run_files("epochs.csv"),
         steps=run_files("steps.csv"),
-        code=ANALYSIS_CODE,
+        replayed=replayed_files(),
     output:
         runs=report(
             f"{RESULTS}/tables/runs.csv",
@@ -26,8 +31,10 @@ rule tables:
             category="Tables",
             labels={"table": "runs", "format": "csv"},
         ),
-        csv=[f"{RESULTS}/tables/{table}.csv" for table in TABLES if table != "runs"],
-        parquet=[f"{RESULTS}/tables/{table}.parquet" for table in TABLES],
+        csv=[f"{RESULTS}/tables/{table}.csv" for table in tables_of(STUDY) if table != "runs"],
+        parquet=[f"{RESULTS}/tables/{table}.parquet" for table in tables_of(STUDY)],
+        # its name says by which code: a copy of results without Snakemake's own records shows it as well
+        code=touch(f"{RESULTS}/tables/made-by-{ANALYSIS_CODE}"),
     log:
         f"{RESULTS}/logs/tables.log",
     retries: 0

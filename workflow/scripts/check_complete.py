@@ -12,6 +12,8 @@ def failed_runs(records: list[Path]) -> list[str]:
     from warmscale.monitoring.runs import published_run
     from warmscale.monitoring.studies import command_for_study
 
+    if not records:  # replayed results: nothing was trained
+        return []
     study = records[0].parents[2]
     runs = [published_run(str(study), record.parent.name) for record in records]
     failed = [run for run in runs if run.state == "failed"]

@@ -1,9 +1,9 @@
-"""Make tables, figures and report of the runs that are there, at the end of a call that could not: some left nothing.
+"""Make tables, verdicts, figures and report of the runs that are there, at the end of a call that could not.
 
-Snakemake runs no rule whose inputs are not all there, so its `onerror:` calls this. Everything goes where the rules
-put it, but for the Parquet tables, the bundle and the mark of a complete study: these are taken away before the
-first file is replaced. As they are outputs that the rules miss, the next call makes everything again, whatever the
-time stamps say: a partial result is never taken for the whole one.
+Some runs left nothing then, and Snakemake runs no rule whose inputs are not all there: its `onerror:` calls this.
+Everything goes where the rules put it, but for the Parquet tables, the bundle and the mark of a complete study: these
+are taken away before the first file is replaced. As they are outputs that the rules miss, the next call makes
+everything again, verdicts among it, whatever the time stamps say: a partial result is never taken for the whole one.
 """
 
 import argparse
@@ -28,6 +28,8 @@ SCRATCH = ".partial-"
 
 def partial_report(study: Study, results: Path, template: Path = TEMPLATE) -> str:
     """Make what can be made of results/<study>, unless the rules did; returns a line that says what there is now."""
+    if study.is_replayed:
+        return f"{results}: a study of replayed results has no runs that could be missing"
     page, folders = results / "report" / "index.html", [results / "runs" / run_id for run_id in study.runs]
     there = [folder / "run.json" for folder in folders if is_published(folder)]
     if not there and not page.exists():
@@ -50,19 +52,21 @@ def _is_newer(made: list[Path], sources: list[Path]) -> bool:
 
 
 def _make(study: Study, results: Path, scratch: Path, template: Path) -> str:
-    """Make tables, figures and page in a folder aside; returns what there is and what is missing."""
+    """Make tables, verdicts, figures and page in a folder aside; returns what there is and what is missing."""
     from warmscale.analysis.figures import draw_all
     from warmscale.analysis.missing import missing_text
     from warmscale.analysis.published import read_records
     from warmscale.analysis.report import page
     from warmscale.analysis.tables import make_tables, read_tables
+    from warmscale.analysis.verdicts import make_verdicts
 
     now, records = time.time(), read_records(study.runs, results)
     make_tables(study, results, records, scratch / "tables")
     tables = read_tables(scratch / "tables")
+    make_verdicts(study, tables, results, folder=scratch / "tables")
     draw_all(study, tables, scratch / "figures")
     (scratch / "report").mkdir()
-    html = page(study, tables, records, scratch / "figures", template, as_of=now)
+    html = page(study, tables, records, scratch, template, as_of=now)
     (scratch / "report" / "index.html").write_text(html)
     return missing_text(tables.runs["state"]) or f"all {len(study.runs)} runs; the same command makes it whole"
 

@@ -8,6 +8,10 @@ import os
 import shutil
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .study import Study
 
 SCHEMA = Path(__file__).parents[2] / "schemas/config.schema.json"
 REFERENCE = Path(__file__).parents[3] / "docs/config.md"
@@ -56,19 +60,31 @@ def _parser() -> argparse.ArgumentParser:
 
 def _check(arguments: argparse.Namespace) -> int:
     from .config_files import read_config
+    from .replay import ReplayError
     from .study import StudyError, load_study
 
     wrong = 0
     for path in arguments.configs:
         try:
             study = load_study(read_config(path))
-        except StudyError as error:
+            rows = _rows(study)
+        except (StudyError, ReplayError) as error:
             wrong += 1
             print("\n".join(f"{path}: {line}" for line in error.lines), file=sys.stderr)
         else:
             names = [experiment.name for experiment in study.config.experiments]
-            print(f"{path}: study {study.name}, {len(study.runs)} runs for the experiments {', '.join(names)}")
+            print(f"{path}: study {study.name}, {rows} for the experiments {', '.join(names)}")
     return 1 if wrong else 0
+
+
+def _rows(study: Study) -> str:
+    """What a study would train, or replays: its sources are read; raises ReplayError."""
+    if not study.is_replayed:
+        return f"{len(study.runs)} runs"
+    from .replay import read_replayed
+
+    found = read_replayed(study)
+    return f"{len(found.runs.rows)} replayed runs and {len(found.cells.rows)} summarised cells"
 
 
 def _forget(arguments: argparse.Namespace) -> int:

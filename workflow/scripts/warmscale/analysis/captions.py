@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 
@@ -30,12 +32,35 @@ def caption(
     shown = _curves_text(cells) if entry.kind == "curves" else _final_text(cells)
     by = f" by {style.factors_label(names, 200)}" if names else ""
     over = " over epochs" if entry.kind == "curves" else ""
-    subject = style.METRIC_LABELS[metric]
+    subject = style.metric_label(metric)
     parts = [f"{subject[0].upper()}{subject[1:]}{over}{by}.", shown, _seeds_text(cells), _rule_text(rules)]
-    if (cells["seeds"] > cells["n"]).any():
+    if cells[["failed", "pending"]].any(axis=None):
         parts.append(_missing_text(cells))
     if cells["diverged"].any():
         parts.append(_diverged_text(entry.kind, chance))
+    return " ".join(part for part in parts if part)
+
+
+def exponent_caption(frame: pd.DataFrame, optima: Sequence[Mapping[str, Any]], mark: str = "") -> str:
+    """The caption of the figure of an exponent.
+
+    frame: the table of the figure; optima: the rows of tables/optimum.csv that it rests on.
+    """
+    if frame["size"].isna().all():
+        return f"No optimum to draw: {frame['reason'].iloc[0]}. {mark}".strip()
+    row = optima[0]
+    kinds, percent = set(frame["kind"]), f"{100 * frame['confidence'].iloc[0]:g} %"
+    of = style.factor_label(row["of"])
+    counts = [f"{style.level_label(one['size'])}: {one['n']}" for one in optima]
+    parts = [
+        f"Best {style.factor_label(row['factor'])} by {of}, both axes in logs.",
+        f"Points: the optimum of each; bars: intervals that hold for all of them together with {percent}, over seeds "
+        "and over the shape between the levels tested; hollow points: not bracketed; arrows: open ends.",
+        "Line: the fitted power law; band: all power laws through the intervals." if "fit" in kinds else "",
+        "Broken lines: other exponents, through the centre of the optima." if "rival" in kinds else "",
+        f"n, the fewest seeds of a level, at {'; '.join(counts)}.",
+        mark,
+    ]
     return " ".join(part for part in parts if part)
 
 
@@ -46,6 +71,8 @@ def _curves_text(cells: pd.DataFrame) -> str:
 
 def _final_text(cells: pd.DataFrame) -> str:
     bars = f" with the {INTERVAL}" if (cells["n"] > 1).any() else ""
+    if cells["summarised"].all():
+        return f"Bars: mean over seeds{bars}, from published summaries; single seeds are not known."
     return f"Symbols: single seeds; bars beside them: their mean{bars}."
 
 
@@ -63,10 +90,14 @@ def _missing_text(cells: pd.DataFrame) -> str:
 
 
 def _rule_text(rules: set) -> str:
-    return f"The metric of a run is {' or '.join(style.RULE_LABELS[rule] for rule in sorted(rules))}."
+    """By which rules the runs of an experiment have their metric; a summarised cell has no run, and no rule."""
+    known = sorted(rule for rule in rules if isinstance(rule, str))
+    return f"The metric of a run is {' or '.join(style.RULE_LABELS[rule] for rule in known)}." if known else ""
 
 
 def _diverged_text(kind: str, chance: float) -> str:
+    if math.isnan(chance):
+        return "Runs that diverged are counted, and left out of mean and interval: their chance level is not known."
     if kind == "curves":
         return f"Crosses: runs that diverged; from there on they count at chance level, {chance:g} %, without a band."
     return f"Crosses: runs that diverged; they count at chance level, {chance:g} %, in mean and interval."

@@ -46,7 +46,7 @@ def curves(
         _draw_curves(axis, data, metric, looks, clip=axis is not axes[0])
         if target is not None:
             axis.axhline(target, **style.TARGET_LINE)
-        axis.set_ylabel(style.METRIC_LABELS[metric] if axis is axes[0] else "")
+        axis.set_ylabel(style.metric_label(metric) if axis is axes[0] else "")
     _set_windows(axes, data["epoch"].max(), max(data[metric].max(), target or 0.0), zoom)
     handles = [*_cell_handles(frame, names, metric, looks), *_curve_keys(data, target)]
     canvas.legend(axes[-1], handles, style.factors_label(names))

@@ -11,12 +11,15 @@ from matplotlib.figure import Figure
 from ..study import Study
 from ..study.config import Zoom
 from . import canvas, frames, rate_frames, style
-from .catalogue import FORMATS, FigureEntry, factors_of, figures_of
+from .catalogue import FORMATS, ExponentOf, FigureEntry, exponents_of, figures_of
 from .curve_figures import Window, curves
+from .exponent_figure import COLUMNS, exponent_figure, exponent_frame
+from .exponents import exponents
 from .final_figures import final
-from .levels import level_points
-from .metrics import chance_level
+from .levels import experiment_factors, level_points
+from .metrics import chance_of
 from .missing import missing_text
+from .observations import Observations
 from .rate_figures import learning_rates, realised_rates
 from .tables import Tables
 
@@ -30,7 +33,7 @@ def draw_all(study: Study, tables: Tables, folder: Path) -> None:
         frame = figure_frame(entry, study, tables)
         frame.to_csv(folder / f"{entry.name}.csv", index=False, lineterminator="\n")
         with style.applied():
-            figure = draw(entry, study, tables.points, frame, partial_mark(entry, tables))
+            figure = draw(entry, study, tables.points, frame, partial_mark(entry, study, tables))
             canvas.save(figure, folder / entry.name)
 
 
@@ -47,29 +50,40 @@ def figure_frame(entry: FigureEntry, study: Study, tables: Tables) -> pd.DataFra
         return rate_frames.schedules_frame(study, tables.points)
     if entry.kind == "realised-rates":
         return rate_frames.realised_frame(study, tables.points, tables.runs, tables.steps)
-    own, names = level_points(tables.points, entry.experiment, factors_of(study, entry.experiment))
+    if entry.kind == "exponent":
+        return _exponent_frame(_exponent_of(entry, study), study, tables)
+    factors = experiment_factors(study, tables.points, entry.experiment)
+    own, names = level_points(tables.points, entry.experiment, factors)
     metric = study.config.metric.name
     if entry.kind == "final":
         return frames.final_frame(own, tables.runs, names, metric)
-    return frames.curves_frame(own, tables, names, metric, chance_level(metric, study.config.dataset.num_classes))
+    own = own[own["run_id"].isin(tables.runs["run_id"])]  # a summarised cell has no epochs
+    return frames.curves_frame(own, tables, names, metric, chance_of(study))
 
 
-def partial_mark(entry: FigureEntry, tables: Tables) -> str:
-    """What a figure says of the runs that it lacks; nothing if it has all of them, or shows no runs."""
-    if entry.kind == "learning-rates":
+def partial_mark(entry: FigureEntry, study: Study, tables: Tables) -> str:
+    """What a figure says of the runs that it lacks; nothing if it has all of them, or shows no runs.
+
+    Nothing of replayed results either: there is no call that makes the rest of them.
+    """
+    if entry.kind == "learning-rates" or study.is_replayed:
         return ""
-    points = tables.points
-    own = points.loc[points["experiment"] == entry.experiment, "run_id"] if entry.experiment else points["run_id"]
+    shown = [entry.experiment] if entry.experiment else [experiment.name for experiment in study.config.experiments]
+    if entry.kind == "exponent":
+        shown = list(_exponent_of(entry, study).experiments)
+    own = tables.points.loc[tables.points["experiment"].isin(shown), "run_id"]
     return missing_text(tables.runs.loc[tables.runs["run_id"].isin(own), "state"])
 
 
 def draw(entry: FigureEntry, study: Study, points: pd.DataFrame, frame: pd.DataFrame, mark: str = "") -> Figure:
     """Draw a figure from its table; mark: what it says of runs that it lacks."""
     config = study.config
+    texts = {"title": entry.title, "note": config.note, "mark": mark}
+    if entry.kind == "exponent":
+        return exponent_figure(frame, **texts)
     experiments = {experiment.name: experiment for experiment in config.experiments}
     shown = [entry.experiment] if entry.experiment else list(experiments)
-    names = {name: level_points(points, name, factors_of(study, name))[1] for name in shown}
-    texts = {"title": entry.title, "note": config.note, "mark": mark}
+    names = {name: level_points(points, name, experiment_factors(study, points, name))[1] for name in shown}
     if entry.experiment is None:
         paint = {"learning-rates": learning_rates, "realised-rates": realised_rates}[entry.kind]
         return paint(frame, names=names, **texts)
@@ -77,6 +91,18 @@ def draw(entry: FigureEntry, study: Study, points: pd.DataFrame, frame: pd.DataF
     if entry.kind == "final":
         return final(frame, **common)
     return curves(frame, zoom=_window(experiments[entry.experiment].zoom, config.metric.name), **common)
+
+
+def _exponent_of(entry: FigureEntry, study: Study) -> ExponentOf:
+    return next(wanted for wanted in exponents_of(study) if wanted.name == entry.name)
+
+
+def _exponent_frame(wanted: ExponentOf, study: Study, tables: Tables) -> pd.DataFrame:
+    """The table of an exponent's figure; a row with the reason where there is none."""
+    metric = study.config.metric
+    found = exponents(study, Observations.of(study, tables), [metric])
+    one = found[wanted.experiments, wanted.factor, wanted.of, metric]
+    return pd.DataFrame([{"reason": one}], columns=COLUMNS) if isinstance(one, str) else exponent_frame(one)
 
 
 def _window(zoom: Zoom, metric: str) -> Window | None:

@@ -11,10 +11,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from ..study.metric import ACCURACIES
 from . import canvas, style
 from .statistics import cells
 from .style import Look
 
+MANY_LEVELS = 6
+"""More have a figure as wide as a page, and their seeds once, beside the name of the factor, if they are the same."""
 CELL_WIDTH = 0.8
 """Of the distance between two levels, what the cells of a level share."""
 
@@ -34,23 +37,27 @@ def final(
     frame: as `frames.final_frame` makes it; names: the factors that tell its cells apart. Cells that differ in
     further factors stand side by side.
     """
-    figure = canvas.new_figure(style.SINGLE_WIDTH_IN, style.HEIGHT_IN, title, note, mark)
-    axis = figure.subplots()
-    if frame[metric].isna().all():
-        return canvas.say(axis, canvas.why_empty(frame))
-    looks = style.looks(frame, names[1:] or names)  # places tell the levels of the first factor apart
     counts = cells(frame, ["level", *names], metric)
     places, width = _places(counts, names)
+    many = len(set(_codes(counts[names[0]] if names else counts["level"]))) > MANY_LEVELS
+    figure = canvas.new_figure(
+        style.FULL_WIDTH_IN if many else style.SINGLE_WIDTH_IN, style.HEIGHT_IN, title, note, mark
+    )
+    axis = figure.subplots()
+    if frame["mean"].isna().all():
+        return canvas.say(axis, canvas.why_empty(frame))
+    looks = style.looks(frame, names[1:] or names)  # places tell the levels of the first factor apart
     for row, place in zip(counts.to_dict("records"), places, strict=True):
         own = frame[(frame["level"] == row["level"]) & frame[metric].notna()]
         _draw_seeds(axis, own, metric, place - 0.1 * width, 0.25 * width, looks[row["level"]])
-        _draw_mean(axis, row, place + 0.22 * width, looks[row["level"]])
+        beside = 0.0 if row["summarised"] else 0.22 * width
+        _draw_mean(axis, row, place + beside, looks[row["level"]])
     if target is not None:
         axis.axhline(target, **style.TARGET_LINE)
     _label_levels(axis, counts, names, places)
-    axis.set_ylabel(style.METRIC_LABELS[metric])
+    axis.set_ylabel(style.metric_label(metric))
     axis.set_ylim(*_percent_range(frame, metric, target))
-    keys = [*_other_keys(counts, names, looks), *_mark_keys(frame, target)]
+    keys = [*_other_keys(counts, names, looks), *_mark_keys(frame, metric, target)]
     canvas.legend(axis, keys, style.factors_label(names[1:]))
     return figure
 
@@ -82,6 +89,7 @@ def _draw_seeds(axis: Axes, own: pd.DataFrame, metric: str, place: float, width:
 def _draw_mean(axis: Axes, row: Mapping[str, Any], place: float, look: Look) -> None:
     if row["n"] > 1:
         axis.vlines(place, row["ci_low"], row["ci_high"], color=look.color, **style.INTERVAL_LINE)
+    if row["n"] > 1 or row["summarised"]:
         axis.plot([place], [row["mean"]], color=look.color, **style.MEAN_POINT)
 
 
@@ -93,10 +101,12 @@ def _label_levels(axis: Axes, counts: pd.DataFrame, names: Sequence[str], places
     seeds = [style.seeds_label(row) for row in rows]
     texts = pd.DataFrame({"first": first, "other": others, "seeds": seeds, "place": places})
     groups = texts.groupby("first", sort=False)
-    labels = [style.plain(f"{level}\n{_seeds_text(own)}") for level, own in groups]
+    once = len(groups) > MANY_LEVELS and len(set(seeds)) == 1
+    labels = [style.plain(level if once else f"{level}\n{_seeds_text(own)}") for level, own in groups]
     axis.set_xticks(groups["place"].mean().to_list(), labels, linespacing=1.5)
     axis.set_xlim(-0.5, len(labels) - 0.5)
-    axis.set_xlabel(style.factor_label(names[0]) if names else "")
+    factor = style.factor_label(names[0]) if names else ""
+    axis.set_xlabel(f"{factor}; {seeds[0]} each" if once else factor)
 
 
 def _seeds_text(own: pd.DataFrame) -> str:
@@ -107,10 +117,12 @@ def _seeds_text(own: pd.DataFrame) -> str:
 
 
 def _percent_range(frame: pd.DataFrame, metric: str, target: float | None) -> tuple[float, float]:
-    """All runs, intervals and the target, but nothing below 0 or above 100."""
-    values = pd.concat([frame[metric], frame["ci_low"], frame["ci_high"], pd.Series([target], dtype=float)]).dropna()
-    margin = 0.06 * max(values.max() - values.min(), 0.5)
-    return max(values.min() - margin, 0.0), min(values.max() + margin, 100.0)
+    """All runs, means, intervals and the target, but of accuracies nothing below 0 or above 100."""
+    shown = [frame[column] for column in (metric, "mean", "ci_low", "ci_high")]
+    values = pd.concat([*shown, pd.Series([target], dtype=float)]).dropna()
+    margin = 0.06 * (max(values.max() - values.min(), 0.5) if metric in ACCURACIES else np.ptp(values) or 1.0)
+    low, high = values.min() - margin, values.max() + margin
+    return (max(low, 0.0), min(high, 100.0)) if metric in ACCURACIES else (low, high)
 
 
 def _other_keys(counts: pd.DataFrame, names: Sequence[str], looks: Mapping[str, Look]) -> list[Line2D]:
@@ -125,10 +137,11 @@ def _other_keys(counts: pd.DataFrame, names: Sequence[str], looks: Mapping[str, 
     ]
 
 
-def _mark_keys(frame: pd.DataFrame, target: float | None) -> list[Line2D]:
-    keys = [Line2D([], [], color=style.MID, marker="o", label="one seed", **style.SEED_POINT)]
+def _mark_keys(frame: pd.DataFrame, metric: str, target: float | None) -> list[Line2D]:
+    one_seed = Line2D([], [], color=style.MID, marker="o", label="one seed", **style.SEED_POINT)
+    keys = [one_seed] if (frame["state"] == "finished").any() else []
     if frame["ci_low"].notna().any():
         looks = {**style.MEAN_POINT, **style.INTERVAL_LINE}
         keys.append(Line2D([], [], color=style.MID, label="mean and 95 %\nt-interval of it", **looks))
-    diverged = (frame["state"] == "diverged").any()
+    diverged = ((frame["state"] == "diverged") & frame[metric].notna()).any()
     return keys + canvas.mark_keys(diverged, target, "diverged,\nat chance level")

@@ -14,8 +14,11 @@ def final_frame(points: pd.DataFrame, runs: pd.DataFrame, names: Sequence[str], 
     """Metric of every point of an experiment, with the summary of its cell.
 
     points (rows: points of the experiment), runs (rows: runs)
-    -> (rows: points): level, factors, seed, run_id, state, metric_rule, metric, n, mean, sd, ci_low, ci_high.
+    -> (rows: points): level, factors, seed, run_id, state, metric_rule, metric, n, mean, sd, ci_low, ci_high, and KNOWN
+    if one of them is known as a summary only.
     """
+    if "known_metric" in points:
+        points = points[points["known_metric"].isna() | (points["known_metric"] == metric)].drop(columns="known_metric")
     frame = points.merge(runs[["run_id", "state", "metric_rule", metric]], on="run_id", how="left", sort=False)
     keys = ["level", *names]
     return frame.merge(summary(frame, keys, metric), on=keys, how="left", sort=False)

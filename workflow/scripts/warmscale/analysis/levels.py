@@ -6,16 +6,30 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from ..study import Study
 from . import style
+from .catalogue import factors_of
+from .schemas import NO_FACTORS
+from .statistics import KNOWN
+
+
+def experiment_factors(study: Study, points: pd.DataFrame, experiment: str) -> tuple[str, ...]:
+    """Factors of an experiment: those that the config sets, or that rows of replayed results have."""
+    if not study.is_replayed:
+        return factors_of(study, experiment)
+    own = points[points["experiment"] == experiment]
+    return tuple(column for column in own if column not in NO_FACTORS and own[column].notna().any())
 
 
 def level_points(points: pd.DataFrame, experiment: str, factors: Sequence[str]) -> tuple[pd.DataFrame, tuple[str, ...]]:
     """The points of one experiment, ordered, and the factors that tell its cells apart.
 
-    points (rows: points of a study) -> (rows: points of the experiment): level, the factors, seed, run_id.
+    points (rows: points of a study) -> (rows: points of the experiment): level, the factors, seed, run_id, and KNOWN
+    if one of them is known as a summary only.
     `level` is the label of a cell. Numbers are ordered by value, words as the config has them.
     """
-    own = points.loc[points["experiment"] == experiment, [*factors, "seed", "run_id"]]
+    known = [*KNOWN, "known_metric"] if "known_n" in points and points["known_n"].notna().any() else []
+    own = points.loc[points["experiment"] == experiment, [*factors, "seed", "run_id", *known]]
     own = own.assign(**{factor: _numbers_if_all_are(own[factor]) for factor in factors})
     names = label_factors(own, factors)
     order = pd.DataFrame({name: _ranks(own[name]) for name in names}, index=own.index)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import pandas as pd
 
-LAST_EPOCHS = 5
-"""Goyal et al. 2017 report the median of the last five epochs."""
+from ..study import Study
+from ..study.metric import LAST_EPOCHS
 
 
 def run_metrics(epochs: pd.DataFrame) -> pd.DataFrame:
@@ -22,6 +24,13 @@ def run_metrics(epochs: pd.DataFrame) -> pd.DataFrame:
     return last.add_suffix("_last").join(
         [median.add_suffix(f"_median_last_{LAST_EPOCHS}"), runs["images_per_sec"].median()]
     )
+
+
+def chance_of(study: Study) -> float:
+    """Chance level of the study's metric; NaN where it is not known, as of most replayed results."""
+    if study.is_replayed:
+        return math.nan if study.config.replay.chance is None else study.config.replay.chance
+    return chance_level(study.config.metric.name, study.config.dataset.num_classes)
 
 
 def chance_level(metric: str, num_classes: int) -> float:

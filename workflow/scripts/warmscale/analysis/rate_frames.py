@@ -24,7 +24,7 @@ def schedules_frame(study: Study, points: pd.DataFrame) -> pd.DataFrame:
     parts = []
     for cells in _cells(study, points, ["level"]):
         for cell in cells.to_dict("records"):
-            content = study.runs[cell.pop("run_id")].content
+            content = study.run_like(cell.pop("run_id")).content
             rates = _rates(Schedule.from_json(content["schedule"]), content["epochs"])
             parts.append(pd.DataFrame([cell]).merge(rates, how="cross"))
     return pd.concat(parts, ignore_index=True)

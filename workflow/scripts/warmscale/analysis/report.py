@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import math
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,83 +13,93 @@ import jinja2
 import pandas as pd
 import yaml
 
-from ..records import STATES
 from ..study import Study
-from . import style
-from .captions import STUDY_WIDE, caption
-from .catalogue import FigureEntry, factors_of, figures_of
+from ..study.metric import ACCURACIES
+from . import page_text, runs_page, style
+from .captions import STUDY_WIDE, caption, exponent_caption
+from .catalogue import VERDICTS, FigureEntry, figures_of
 from .figures import partial_mark
 from .frames import final_frame
-from .levels import level_points
-from .metrics import chance_level
+from .levels import experiment_factors, level_points
+from .metrics import chance_of
 from .missing import missing_text
 from .provenance import attempt_lines, failures, log_of, moment, provenance
 from .published import Records
+from .replay_page import sources_section
 from .statistics import cells
 from .tables import Tables
-
-RUN_COLUMNS = {
-    "run_id": "run",
-    "state": "state",
-    "top1": "top-1 (%)",
-    "top5": "top-5 (%)",
-    "mini_batch_size": "mini-batch size",
-    "workers": "workers",
-    "lr_scaling.rule": "scaling",
-    "peak_lr": "peak rate",
-    "warmup_epochs": "warmup epochs",
-    "seed": "seed",
-    "epochs_done": "epochs done",
-    "images_per_sec": "images/s",
-    "attempts": "attempts",
-    "node_hours": "node-hours",
-    "device_name": "device",
-    "experiments": "experiments",
-}
-"""Columns of the runs table of the page, and their headings; tables/runs.csv has all."""
+from .verdict_page import claims_section, read_rows
+from .warmup_page import warmup_section
 
 NAMED_AT_THE_TOP = 10
 """Missing runs that the top of the page names; below stand all."""
 
 
 def page(
-    study: Study, tables: Tables, records: Records, figures: Path, template: Path, as_of: float | None = None
+    study: Study, tables: Tables, records: Records | None, made: Path, template: Path, as_of: float | None = None
 ) -> str:
     """The page as HTML.
 
-    figures: the folder that they were drawn into; as_of: when the records were read, seconds since 1970, for a page
-    that is made outside of its rule, and so without a bundle.
+    records: None of replayed results; made: the folder that has figures/ and tables/ of the study; as_of: when the
+    records were read, seconds since 1970, for a page that is made outside of its rule, and so without a bundle.
     """
-    loader = jinja2.FileSystemLoader(template.parent)
-    environment = jinja2.Environment(
-        loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    filters = {"percent": _percent, "number": _number, "moment": moment, "log_of": log_of, "lines": attempt_lines}
-    environment.filters |= filters
-    ran = [records.outcomes[run_id] for run_id in study.runs if run_id in records.outcomes]
-    missing = records.missing
-    return environment.get_template(template.name).render(
+    claims, optima, exponents = (read_rows(made / "tables" / f"{table}.csv") for table in VERDICTS)
+    return _template(template).render(
         study=study,
-        states=_states(tables.runs),
+        states=runs_page.states(tables.runs),
         state_colors=style.STATE_COLORS,
-        experiments=[_experiment(study, tables, figures, name.name) for name in study.config.experiments],
+        verdicts=claims_section(study, claims),
+        warmup=warmup_section(optima, exponents),
+        experiments=[_experiment(study, tables, made / "figures", name.name) for name in study.config.experiments],
         overall=[
-            _figure(entry, figures, f"{STUDY_WIDE[entry.kind]} {partial_mark(entry, tables)}".strip())
+            _figure(entry, made / "figures", f"{STUDY_WIDE[entry.kind]} {partial_mark(entry, study, tables)}".strip())
             for entry in figures_of(study)
-            if not entry.experiment
+            if entry.kind in STUDY_WIDE
         ],
-        run_columns=RUN_COLUMNS,
+        summaries=runs_page.summaries(tables.points),
+        all_at_chance=not math.isnan(chance_of(study)),
+        exponent_figures=_exponent_figures(study, tables, made / "figures", optima, exponents),
+        run_columns=runs_page.columns(tables.runs, study.is_replayed),
+        imported=runs_page.imported(tables.runs),
         runs=tables.runs.astype(object).where(tables.runs.notna(), None).to_dict("records"),
-        metric=style.METRIC_LABELS[study.config.metric.name],
-        partial=missing_text(tables.runs["state"]),
+        percents=(*ACCURACIES, study.config.metric.name),
+        metric=style.metric_label(study.config.metric.name),
         as_of=as_of,
-        missing=missing,
-        named_at_the_top=NAMED_AT_THE_TOP,
-        failures=failures(records.all.values()),
-        not_ended=[record for record in missing if record["state"] != "failed"],
-        provenance=provenance(ran),
         config=config_yaml(study),
+        **(_nothing_recorded(study, made) if records is None else _recorded(study, tables, records)),
     )
+
+
+def _template(path: Path) -> jinja2.Template:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(path.parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    text = {"percent": page_text.fixed, "number": page_text.number, "counted": page_text.counted}
+    environment.filters |= {**text, "moment": moment, "log_of": log_of, "lines": attempt_lines}
+    return environment.get_template(path.name)
+
+
+def _recorded(study: Study, tables: Tables, records: Records) -> dict[str, Any]:
+    """What only a page of trained runs has: what is missing, what went wrong, and where the runs come from."""
+    missing = records.missing
+    return {
+        "sources": None,
+        "partial": missing_text(tables.runs["state"]),
+        "missing": missing,
+        "named_at_the_top": NAMED_AT_THE_TOP,
+        "failures": failures(records.all.values()),
+        "not_ended": [record for record in missing if record["state"] != "failed"],
+        "provenance": provenance([records.outcomes[run_id] for run_id in study.runs if run_id in records.outcomes]),
+    }
+
+
+def _nothing_recorded(study: Study, made: Path) -> dict[str, Any]:
+    """The same of replayed results, which have sources instead."""
+    return {"sources": sources_section(study, made / "tables"), "partial": "", "not_ended": []}
 
 
 def config_yaml(study: Study) -> str:
@@ -95,27 +107,53 @@ def config_yaml(study: Study) -> str:
     return yaml.safe_dump(dict(study.raw), sort_keys=False, allow_unicode=True, default_flow_style=None, width=100)
 
 
-def _states(runs: pd.DataFrame) -> dict[str, int]:
-    counts = runs["state"].value_counts()
-    return {state: int(counts[state]) for state in STATES if state in counts}
-
-
 def _experiment(study: Study, tables: Tables, figures: Path, name: str) -> dict[str, Any]:
     """What the page shows of an experiment."""
     metric, config = study.config.metric.name, study.config
-    own, names = level_points(tables.points, name, factors_of(study, name))
+    own, names = level_points(tables.points, name, experiment_factors(study, tables.points, name))
     frame = final_frame(own, tables.runs, names, metric)
     summary = cells(frame, ["level", *names], metric)
-    about = (summary, names, metric, chance_level(metric, config.dataset.num_classes), set(frame["metric_rule"]))
+    about = (summary, names, metric, chance_of(study), set(frame["metric_rule"]))
     entries = [entry for entry in figures_of(study) if entry.experiment == name]
     return {
         "name": name,
         "title": next(experiment.title for experiment in config.experiments if experiment.name == name) or name,
         "factors": style.factors_label(names, 200) or "cell",
-        "cells": summary.to_dict("records"),
+        "cells": cell_rows(frame, summary, metric),
+        "has_diverged": bool(summary["diverged"].any()),
+        "chance": not math.isnan(chance_of(study)),
         "figures": [_figure(entry, figures, caption(entry, *about)) for entry in entries],
-        "runs": own["run_id"].nunique(),
+        "runs": own["run_id"].nunique() - int(summary["summarised"].sum()),
+        "summaries": int(summary["summarised"].sum()),
     }
+
+
+def _exponent_figures(
+    study: Study, tables: Tables, figures: Path, optima: Sequence[Mapping], exponents: Sequence[Mapping]
+) -> list[dict[str, str]]:
+    """A figure for every row of the table of exponents, which has their order."""
+    shown = []
+    entries = [entry for entry in figures_of(study) if entry.kind == "exponent"]
+    for entry, row in zip(entries, exponents, strict=True):
+        names, axis = row["experiments"].split(";"), (row["factor"], row["of"])
+        own = [one for one in optima if one["experiment"] in names and (one["factor"], one["of"]) == axis]
+        frame = pd.read_csv(figures / f"{entry.name}.csv")
+        shown.append(_figure(entry, figures, exponent_caption(frame, own, partial_mark(entry, study, tables))))
+    return shown
+
+
+def cell_rows(frame: pd.DataFrame, summary: pd.DataFrame, metric: str) -> list[dict[str, Any]]:
+    """The cells of an experiment with the mean of the runs that converged, in percent of runs those that diverged.
+
+    frame: as `final_frame` makes it; summary: as `statistics.cells`.
+    """
+    converged = frame[frame["state"] == "finished"].groupby("level")[metric].mean()
+    return [
+        row
+        | {"results": row["seeds"] - row["failed"] - row["pending"]}
+        | {"converged": row["mean"] if row["summarised"] else converged.get(row["level"])}
+        for row in summary.to_dict("records")
+    ]
 
 
 def _figure(entry: FigureEntry, figures: Path, text: str) -> dict[str, str]:
@@ -133,20 +171,3 @@ def _percent_of_width(image: bytes) -> int:
     """Width of a drawing relative to the widest ones, so that letters have one size on the page."""
     width_pt = float(re.search(rb'<svg [^>]*?width="([0-9.]+)pt"', image).group(1))
     return min(100, round(100 * width_pt / (72 * style.FULL_WIDTH_IN)))
-
-
-def _missing(value: Any) -> bool:
-    return value is None or value != value
-
-
-def _percent(value: float | None) -> str:
-    return "–" if _missing(value) else f"{value:.2f}".replace("-", "−")
-
-
-def _number(value: Any) -> str:
-    """A value of a table: figures by thousands, fractions to four digits."""
-    if _missing(value):
-        return "–"
-    if isinstance(value, float) and (value != int(value) or abs(value) >= 1e15):
-        return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
-    return f"{value:,.0f}" if isinstance(value, int | float) else str(value)

@@ -11,9 +11,14 @@ from pydantic import BaseModel
 
 from ..records import EPOCH_COLUMNS, STEP_COLUMNS
 from ..study.recipe import Recipe, WarmupRule, leaves
+from .statistics import KNOWN
 
 INTEGERS = {"epoch", "step", "images_seen", "distinct_images", "skipped"}
 METRIC_COLUMNS = ("top1_last", "top1_median_last_5", "top5_last", "top5_median_last_5")
+
+
+NO_FACTORS = ("experiment", "run_id", "seed", *KNOWN, "known_metric")
+"""Columns of `points` beside the factors of experiments."""
 
 
 def _measured(columns: Iterable[str]) -> pa.Schema:
@@ -51,14 +56,19 @@ def runs_schema() -> pa.Schema:
             ("node_hours", pa.float64()),
             ("images_per_sec", pa.float64()),  # median over epochs
             ("device_name", pa.string()),
+            ("imported", pa.string()),  # where it comes from, if it was not trained here
         ]
     )
 
 
 def points_schema(levels: dict[str, list[Any]]) -> pa.Schema:
-    """Columns of `points`; a factor has the type that all its levels in the study share, else it is text."""
+    """Columns of `points`; a factor has the type that all its levels in the study share, else it is text.
+
+    A point that is known as the summary of a cell only has no run and no seed, but KNOWN.
+    """
     fixed = [("experiment", pa.string()), ("run_id", pa.string()), ("seed", pa.int64())]
-    return pa.schema([*fixed, *((leaf, _shared_type(values)) for leaf, values in levels.items())])
+    known = [*((name, pa.float64()) for name in KNOWN), ("known_metric", pa.string())]
+    return pa.schema([*fixed, *((leaf, shared_type(values)) for leaf, values in levels.items()), *known])
 
 
 def leaf_type(annotation: Any) -> pa.DataType:
@@ -91,7 +101,8 @@ def _leaf_annotations() -> Iterator[tuple[str, Any]]:
         yield leaf, model.model_fields[field].annotation
 
 
-def _shared_type(values: list[Any]) -> pa.DataType:
+def shared_type(values: list[Any]) -> pa.DataType:
+    """Type of a column with these values: text where they have no other in common."""
     kinds = {type(value) for value in values if value is not None}
     if kinds == {bool}:
         return pa.bool_()

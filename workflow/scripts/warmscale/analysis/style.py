@@ -15,6 +15,8 @@ import matplotlib as mpl
 import pandas as pd
 import seaborn as sns
 
+from ..replay.names import is_accuracy
+
 FACTOR_LABELS = {
     "base_lr": "base learning rate",
     "batchnorm_batch_size": "BatchNorm batch (images)",
@@ -35,7 +37,11 @@ FACTOR_LABELS = {
 """Factors whose label is more than their name with spaces, with units."""
 
 METRIC_LABELS = {"top1": "top-1 validation accuracy (%)", "top5": "top-5 validation accuracy (%)"}
-RULE_LABELS = {"last": "its last epoch", "median_last_5": "the median of its last five epochs"}
+RULE_LABELS = {
+    "last": "its last epoch",
+    "median_last_5": "the median of its last five epochs",
+    "given": "the number that its source gives",
+}
 STATE_COLORS = {
     "finished": "#1b7837",
     "diverged": "#b35806",
@@ -117,6 +123,12 @@ class Look:
 def applied() -> Any:
     """Context in which figures are made and saved."""
     return mpl.rc_context(SETTINGS)
+
+
+def metric_label(metric: str) -> str:
+    """Human name of a metric, with its unit where that is known."""
+    words = metric.replace(".", " ").replace("_", " ")
+    return METRIC_LABELS.get(metric, f"{words} (%)" if is_accuracy(metric) else words)
 
 
 def factor_label(leaf: str) -> str:

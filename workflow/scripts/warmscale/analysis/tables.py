@@ -4,23 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pyarrow as pa
-from pydantic import BaseModel
 
 from ..records import OUTCOMES
 from ..study import Study
-from ..study.recipe import WarmupRule
+from ..study.levels import as_text, level_value
 from . import published
+from .imported_rows import imported_epochs, imported_runs, known_of
 from .metrics import chance_level, run_metrics
 from .published import Records
-from .schemas import EPOCHS, METRIC_COLUMNS, STEPS, points_schema, runs_schema
+from .replayed_tables import make_replayed_tables
+from .schemas import EPOCHS, METRIC_COLUMNS, NO_FACTORS, STEPS, points_schema, runs_schema
 
-POINT_COLUMNS = ("experiment", "run_id", "seed")
-"""Columns of `points` before its factors."""
 FROM_OUTCOME = ("state", "failure_class", "diverged_step", "epochs_done", "node_hours", "device_name")
 
 
@@ -44,15 +44,18 @@ def make_tables(study: Study, results: Path, records: Records | None = None, fol
     Runs that are not published have their rows in `runs` and `points`, and none in `epochs` and `steps`.
     """
     tables = folder or results / "tables"
+    if study.is_replayed:
+        return make_replayed_tables(study, tables)
     records = records or published.read_records(study.runs, results)
     for name, schema in (("epochs", EPOCHS), ("steps", STEPS)):
         paths = (results / "runs" / run_id / f"{name}.csv" for run_id in study.runs if run_id in records.outcomes)
-        published.write_measured(published.read_csvs(paths, schema), schema, tables / name)
+        others = [imported_epochs(study)] if name == "epochs" and study.imported else []
+        published.write_measured(chain(published.read_csvs(paths, schema), others), schema, tables / name)
     columns = ["run_id", "epoch", "top1", "top5", "images_per_sec"]
     metrics = run_metrics(pd.read_parquet(tables / "epochs.parquet", columns=columns))
     published.write_described(runs_rows(study, records.all, metrics), runs_schema(), tables / "runs")
     points = points_rows(study)
-    factors = dict.fromkeys(leaf for row in points for leaf in row if leaf not in POINT_COLUMNS)
+    factors = dict.fromkeys(leaf for row in points for leaf in row if leaf not in NO_FACTORS)
     schema = points_schema({leaf: [row.get(leaf) for row in points] for leaf in factors})
     published.write_described([_as_types(row, schema) for row in points], schema, tables / "points")
 
@@ -79,7 +82,7 @@ def runs_rows(study: Study, records: Mapping[str, Mapping], metrics: pd.DataFram
         row |= {"total_epochs": run.content["epochs"], "metric_rule": study.metric_rule(run)}
         row |= _outcome(records.get(run_id), by_run.get(run_id, {}), study.metric_rule(run), num_classes)
         rows.append(_as_types(row, schema))
-    return rows
+    return rows + [_as_types(row, schema) for row in imported_runs(study)]
 
 
 def _outcome(outcome: Mapping | None, measured: Mapping, rule: str, num_classes: int) -> dict[str, Any]:
@@ -101,20 +104,9 @@ def points_rows(study: Study) -> list[dict[str, Any]]:
     return [
         {"experiment": point.experiment, "run_id": point.run_id, "seed": point.seed}
         | {leaf: level_value(value) for leaf, value in point.factors.items()}
+        | known_of(study.imported.get(point.run_id))
         for point in study.points
     ]
-
-
-def level_value(value: Any) -> Any:
-    """A level of a factor as one cell of a table."""
-    if isinstance(value, WarmupRule):
-        return f"{value.base_epochs:g} · (mini-batch / {value.base_mini_batch_size:,})^{value.exponent:g}"
-    if isinstance(value, tuple | list):
-        return "; ".join(f"{item:g}" if isinstance(item, float) else str(item) for item in value)
-    if isinstance(value, BaseModel | dict):
-        mapping = value if isinstance(value, dict) else value.model_dump(exclude_defaults=True)
-        return ", ".join(f"{key} {level_value(item)}" for key, item in mapping.items())
-    return value
 
 
 def _as_types(row: Mapping[str, Any], schema: pa.Schema) -> dict[str, Any]:
@@ -126,4 +118,4 @@ def _as_types(row: Mapping[str, Any], schema: pa.Schema) -> dict[str, Any]:
 def _text(value: Any) -> str | None:
     if value is None or isinstance(value, str):
         return value
-    return f"{value:.12g}" if isinstance(value, float) else str(value)
+    return as_text(value)

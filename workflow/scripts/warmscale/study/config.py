@@ -1,4 +1,4 @@
-"""The sections of a study's config file around the recipe."""
+"""The sections of a study's config file around the recipe, and the keys that trained and replayed studies share."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from .recipe import Count, Fraction, NonNegative, Percent, Positive, Seed, Strict
+from .claims import Claim
+from .metric import Metric, TrainedMetric
+from .recipe import Count, Fraction, NonNegative, Number, Percent, Positive, Seed, Strict
+from .replay import Replay
 
 NAME_PATTERN = r"^[a-z][a-z0-9_-]*$"
 Name = Annotated[str, Field(pattern=NAME_PATTERN, max_length=60)]
@@ -72,17 +75,6 @@ class Dataset(Strict):
         """Short hash of what an index depends on: name, version and declared sizes."""
         declared = json.dumps([self.name, self.version, self.declared_sizes], sort_keys=True)
         return hashlib.sha256(declared.encode()).hexdigest()[:8]
-
-
-class Metric(Strict):
-    """The one number of a run."""
-
-    name: Literal["top1", "top5"] = "top1"
-    """Validation accuracy in percent: the right class is the first guess, or among the first five."""
-    goal: Literal["maximize"] = "maximize"
-    """Which values are better."""
-    of_run: Literal["median_last_5", "last"] | None = None
-    """Median of the last five epochs (Goyal et al. 2017) or the last one; null: median with step decay, else last."""
 
 
 class Zoom(Strict):
@@ -169,8 +161,8 @@ class Placement(Strict):
     """Keep the last checkpoint of a finished run."""
 
 
-class StudyConfig(Strict):
-    """A study: one file, everything it makes under results/<study>/."""
+class Analysis(Strict):
+    """What a study says about itself and asks of its runs, wherever they come from."""
 
     study: Name
     """Name of the study, and of its folder under results/."""
@@ -178,17 +170,66 @@ class StudyConfig(Strict):
     """Heading of the report."""
     note: str = ""
     """Shown wherever results are: what a reader has to know about this study."""
+    metric: Metric = Metric()
+    """The number of a run that figures, tables and claims compare."""
+    target: Number | None = None
+    """Drawn as a line in figures, in units of the metric."""
+    claims: list[Claim] = []
+    """What is to be tested. Write them down before the runs: each one makes the others harder to establish."""
+    confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
+    """Of intervals; 1 - confidence is the risk of a false verdict, of supporting and of refuting each."""
+    familywise: Literal["holm", "none"] = "holm"
+    """holm: that risk is shared by all claims of the study (Holm 1979). none: each claim has it for itself."""
+    smallest_effect: Positive = 0.5
+    """Smallest difference that matters, in units of the metric: seeds_needed is for one of this size."""
+    max_looks: Annotated[int, Field(ge=1, le=100)] = 3
+    """How often verdicts may be asked for while seeds are added. Each look has 1 / max_looks of the risk."""
+    max_seeds: Annotated[int, Field(ge=2, le=1000)] = 16
+    """Most seeds a cell that seeds_needed thinks of."""
+    placement: Placement = Placement()
+    """How runs are carried out here."""
+
+
+class StudyConfig(Analysis):
+    """A study: one file, everything it makes under results/<study>/."""
+
     dataset: Dataset
     """What is trained on."""
     recipe: dict[str, Any]
     """Values common to all experiments."""
-    seeds: Seeds = 1
-    """A number of seeds, 1 to n, or the seeds themselves; an experiment or an extra point may have its own."""
-    metric: Metric = Metric()
-    """The number of a run that figures and tables compare."""
+    metric: TrainedMetric = TrainedMetric()
+    """The number of a run that figures, tables and claims compare."""
     target: Percent | None = None
     """Drawn as a line in figures, in percent."""
+    seeds: Seeds = 1
+    """A number of seeds, 1 to n, or the seeds themselves; an experiment or an extra point may have its own."""
     experiments: Annotated[list[Experiment], Field(min_length=1)]
     """The grids. Points that experiments share are trained once."""
-    placement: Placement = Placement()
-    """How runs are carried out here."""
+    imported: Replay | None = Field(default=None, alias="import")
+    """Results that are there already, for cells of these experiments: what they stand for is not trained."""
+
+
+class ReplayedExperiment(Strict):
+    """Rows of replayed results that are shown and compared together."""
+
+    name: Name
+    """Its figures are called <name>-<kind>."""
+    title: str = ""
+    """Heading of its figures; the name if there is none."""
+    where: dict[str, Any] = {}
+    """{column: value, or list of values}: rows must have all of them; empty: all rows."""
+    figures: list[Literal["curves", "final"]] = ["final"]
+    """curves: the metric over epochs, where the sources have epochs. final: over the levels of the first factor."""
+    zoom: Zoom = Zoom()
+    """A second window beside the whole of the curves."""
+
+
+class ReplayedConfig(Analysis):
+    """A study of results that are there already: `replay` instead of `dataset` and `recipe`. Nothing is trained."""
+
+    replay: Replay
+    """Where the results are."""
+    max_looks: Annotated[int, Field(ge=1, le=100)] = 1
+    """How often verdicts may be asked for while rows are added. Each look has 1 / max_looks of the risk."""
+    experiments: Annotated[list[ReplayedExperiment], Field(min_length=1)] = [ReplayedExperiment(name="all")]
+    """Which rows belong together; default: all of them."""

@@ -29,15 +29,20 @@ SECTIONS = {
     "Experiment": "an entry of `experiments`",
     "ExtraPoint": "an entry of `experiments.<name>.extra`",
     "Zoom": "`experiments.<name>.zoom`",
-    "Metric": "`metric`",
+    "ReplayedConfig": "A study of replayed results",
+    "ReplayedExperiment": "an entry of `experiments` of replayed results",
+    "Replay": "`replay`: results that are there already",
+    "TensorBoard": "`replay.tensorboard`",
+    "TrainedMetric": "`metric` of a study",
+    "Metric": "`metric` of replayed results and of a claim",
+    "Claim": "an entry of `claims`",
     "Placement": "`placement`: how runs are carried out here, never part of a run",
 }
 
 
 def reference_text() -> str:
     """The whole reference, as it is checked in."""
-    schema = config_schema()
-    models = {"StudyConfig": schema, **schema["$defs"]}
+    models = config_schema()["$defs"]
     return "\n".join([INTRODUCTION, *(_section(title, models[name]) for name, title in SECTIONS.items())])
 
 

@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from .config import StudyConfig
+from pydantic import TypeAdapter
+
+from .config import ReplayedConfig, StudyConfig
 from .grid import SECTIONS, WorkersAs
 from .recipe import Recipe, leaves
 
 
 def config_schema() -> dict[str, Any]:
-    """JSON schema (2020-12) of a study: grids know the leaves of a recipe, and every value of a recipe is optional."""
-    schema = StudyConfig.model_json_schema()
+    """JSON schema (2020-12) of a study, trained or replayed: grids know the leaves of a recipe, and every value of a
+    recipe is optional."""
+    schema = TypeAdapter(StudyConfig | ReplayedConfig).json_schema()
     recipe = Recipe.model_json_schema()
     definitions = schema["$defs"] | recipe.pop("$defs")
     definitions["WorkersAs"] = WorkersAs.model_json_schema()
@@ -30,12 +33,19 @@ def config_schema() -> dict[str, Any]:
         "properties": {name: {"type": "array", "minItems": 1, "items": value} for name, value in point.items()},
     }
     experiment = definitions["Experiment"]["properties"]
-    _refer(schema["properties"], "recipe", "Recipe")
+    _refer(definitions["StudyConfig"]["properties"], "recipe", "Recipe")
     _refer(experiment, "recipe", "Recipe")
     _refer(experiment, "grid", "Grid")
     experiment["exclude"]["items"] = {"$ref": "#/$defs/Point", "minProperties": 1}
     _refer(definitions["ExtraPoint"]["properties"], "point", "Point")
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "$defs": definitions}
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "A study",
+        "if": {"type": "object", "required": ["replay"]},  # rather than anyOf: what an editor says is about one of them
+        "then": {"$ref": "#/$defs/ReplayedConfig"},
+        "else": {"$ref": "#/$defs/StudyConfig"},
+        "$defs": definitions,
+    }
 
 
 def schema_text() -> str:

@@ -1,35 +1,30 @@
-"""From a config to a validated study: its runs, and the points of its experiments."""
+"""A validated study: its runs, and the points of its experiments."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
-
-from pydantic import TypeAdapter, ValidationError
+from typing import TYPE_CHECKING, Any
 
 from ..cluster import placement as placements
-from ..cluster.placement import PlacementError, Where
-from .config import ZERO_1_ONLY, Experiment, Placement, Seeds, StudyConfig
-from .errors import StudyError, closest, explain, join_path, shown
-from .grid import Values, grid_errors, grid_points, repeated_leaves, repeated_seeds, seed_list, too_large
-from .point_errors import leaf_errors, validated
-from .recipe import Count, leaf_values
-from .run import Run, make_run
+from ..cluster.placement import Where
+from .config import Placement, ReplayedConfig, StudyConfig
+from .run import Run
 
-POINT_FIELDS = ("grid", "exclude", "extra", "recipe")
-"""Fields of an experiment that decide which points it has."""
+if TYPE_CHECKING:
+    from ..replay.imports import ImportedRun
 
 
 @dataclass(frozen=True)
 class Point:
-    """One run as an experiment sees it: the levels of its factors, and a seed."""
+    """One run, or a summarised cell, as an experiment sees it: the levels of its factors, and a seed."""
 
     experiment: str
     factors: Mapping[str, Any]
     """{leaf: level} of every leaf that the experiment's grid or one of its extra points sets; a rule is a level."""
-    seed: int
+    seed: int | None
+    """None: a whole cell."""
     run_id: str
 
 
@@ -37,17 +32,29 @@ class Point:
 class Study:
     """A validated study."""
 
-    config: StudyConfig
+    config: StudyConfig | ReplayedConfig
     raw: Mapping[str, Any]
     """The config as the user wrote it, for the report."""
     runs: Mapping[str, Run]
-    """{run_id: Run}; a run of several experiments stands here once."""
+    """{run_id: Run}; a run of several experiments stands here once. None in a study of replayed results."""
     points: tuple[Point, ...]
+    """None in a study of replayed results."""
+    imported: Mapping[str, ImportedRun] = field(default_factory=dict)
+    """{run_id: run} of the runs and summarised cells of others that points refer to beside `runs`."""
 
     @property
     def name(self) -> str:
         """Name of the study, the folder under results/."""
         return self.config.study
+
+    @property
+    def is_replayed(self) -> bool:
+        """Whether its results are there already, so that nothing is trained."""
+        return isinstance(self.config, ReplayedConfig)
+
+    def run_like(self, run_id: str) -> Run:
+        """A run, or for an imported one a planned run that is like it but for the seed."""
+        return self.imported[run_id].like if run_id in self.imported else self.runs[run_id]
 
     def experiments_of(self, run_id: str) -> list[str]:
         """Names of the experiments that use a run."""
@@ -59,7 +66,7 @@ class Study:
 
     def where(self, run: Run, nodes: int | None = None) -> Where:
         """Nodes and ranks that carry out a run, as its placement says or on so many nodes; raises PlacementError."""
-        return _where(self.config.placement, run.recipe.workers, nodes)
+        return where(self.config.placement, run.recipe.workers, nodes)
 
     @cached_property
     def _experiments(self) -> dict[str, list[str]]:
@@ -71,128 +78,9 @@ class Study:
         return names
 
 
-def load_study(raw: Mapping[str, Any]) -> Study:
-    """Validate a config and expand its experiments; raises StudyError with all that is wrong, a line each."""
-    if not isinstance(raw, Mapping):
-        raise StudyError([f"the config is {shown(raw)}, must be a mapping"])
-    config, lines = _parse(raw)
-    num_train_images, experiments, study_seeds = _usable_parts(raw, config)
-    lines += repeated_seeds(study_seeds, "seeds")
-    lines += [line for experiment in experiments for line in grid_errors(experiment)]
-    names = [experiment.name for experiment in experiments]
-    lines += [f"experiments.{name}: stands twice; names must differ" for name in names if names.count(name) > 1]
-    base = None
-    if isinstance(raw.get("recipe"), Mapping):
-        base = Values({}, {}).updated(raw["recipe"], "recipe")
-        lines += [*repeated_leaves(raw["recipe"], "recipe"), *leaf_errors(base)]
-    runs: dict[str, Run] = {}
-    points: dict[tuple, Point] = {}
-    for experiment in experiments:
-        factors = _factors(experiment)
-        for recipe, seeds, errors in _expand(experiment, base, num_train_images, study_seeds):
-            lines += errors
-            for seed in seeds if recipe and config and not lines else ():
-                run = make_run(recipe, config.dataset, seed)
-                runs.setdefault(run.run_id, run)
-                values = leaf_values(recipe)
-                levels = {leaf: values.get(leaf) for leaf in factors}
-                key = (experiment.name, tuple(levels.items()), seed)
-                points.setdefault(key, Point(experiment.name, levels, seed, run.run_id))
-    if config and config.placement.zero_stage:
-        lines += [line for run in runs.values() for line in _zero_errors(run)]
-    lines += [line for run in runs.values() for line in _node_errors(config.placement, run)]
-    if lines or config is None:
-        raise StudyError(lines)
-    return Study(config, dict(raw), runs, tuple(points.values()))
-
-
-def _where(placement: Placement, workers: int, nodes: int | None = None) -> Where:
+def where(placement: Placement, workers: int, nodes: int | None = None) -> Where:
+    """Nodes and ranks that carry out so many workers; raises PlacementError."""
     a_node = placement.ranks_per_node or 1
     return placements.place(
         workers, ranks_per_node=a_node, max_nodes=placement.max_nodes, nodes=nodes or placement.nodes
     )
-
-
-def _node_errors(placement: Placement, run: Run) -> list[str]:
-    """Numbers of nodes that can never carry out a run, once it is known how many ranks a node has."""
-    try:
-        _where(placement, run.recipe.workers)
-    except PlacementError as error:
-        return [str(error)] if placement.ranks_per_node else []
-    return []
-
-
-def _zero_errors(run: Run) -> list[str]:
-    """ZeRO stage 1 is a placement, so it must not change what is trained; DeepSpeed's does but for SGD in fp32."""
-    name, precision = run.recipe.optimizer.name, run.recipe.precision
-    if (name, precision) == ZERO_1_ONLY:
-        return []
-    return [f"placement.zero_stage: 1 would change runs with {name} in {precision}; it is for sgd in fp32 only"]
-
-
-def _expand(
-    experiment: Experiment, base: Values | None, num_train_images: int | None, study_seeds: Seeds
-) -> Iterator[tuple]:
-    """(recipe or None, seeds, errors) of every point; without a base, values are checked by themselves."""
-    common = (base or Values({}, {})).updated(experiment.recipe, f"{join_path('experiments', experiment.name)}.recipe")
-    yield None, [], leaf_errors(common)
-    for point, own_seeds, place in grid_points(experiment) if not too_large(experiment) else ():
-        values = common.updated(point, place)
-        seeds = seed_list(own_seeds or experiment.seeds or study_seeds)
-        recipe, errors = validated(values, num_train_images, len(seeds)) if base else (None, leaf_errors(values))
-        yield recipe, seeds, errors
-
-
-def _factors(experiment: Experiment) -> list[str]:
-    """Leaves that points of an experiment set, in the order of the file, shorthands by the leaf they stand for."""
-    named = [*experiment.grid, *(leaf for extra in experiment.extra for leaf in extra.point)]
-    return list(dict.fromkeys("workers" if leaf == "workers_as" else leaf for leaf in named))
-
-
-def _parse(raw: Mapping[str, Any]) -> tuple[StudyConfig | None, list[str]]:
-    """The typed config, or None and a line for each finding."""
-    try:
-        return StudyConfig.model_validate(raw), []
-    except ValidationError as error:
-        return None, [f"{_named(location, raw)}: {message}" for location, message in explain(error, StudyConfig)]
-
-
-def _named(location: tuple, raw: Mapping[str, Any]) -> str:
-    """A path in which an experiment stands by its name instead of its index."""
-    if len(location) > 1 and location[0] == "experiments" and isinstance(location[1], int):
-        entry = raw["experiments"][location[1]]
-        name = entry.get("name") if isinstance(entry, Mapping) else None
-        if isinstance(name, str):
-            return join_path("experiments", name, *location[2:])
-    return join_path(*location)
-
-
-def _usable_parts(raw: Mapping[str, Any], config: StudyConfig | None) -> tuple[int | None, list[Experiment], Seeds]:
-    """Number of training images, experiments and seeds, as far as valid, so that one error does not hide the others."""
-    if config:
-        return config.dataset.num_train_images, config.experiments, config.seeds
-    dataset, entries = raw.get("dataset"), raw.get("experiments")
-    num_train_images = _valid(Count, dataset.get("num_train_images")) if isinstance(dataset, Mapping) else None
-    found = [_usable_experiment(*entry) for entry in enumerate(entries)] if isinstance(entries, list) else []
-    return num_train_images, [experiment for experiment in found if experiment], _valid(Seeds, raw.get("seeds")) or 1
-
-
-def _usable_experiment(index: int, entry: Any) -> Experiment | None:
-    """An experiment without those of its fields that are wrong, or None where they could change its points."""
-    if not isinstance(entry, Mapping):
-        return None
-    fields = list(Experiment.model_fields)
-    if any(closest(str(key), fields) in POINT_FIELDS for key in entry.keys() - fields):
-        return None
-    kept = {field: entry[field] for field in POINT_FIELDS if field in entry}
-    experiment = _valid(Experiment, {"name": "any", "seeds": _valid(Seeds, entry.get("seeds"))} | kept)
-    name = entry.get("name")
-    # where a name is missing, paths have the index
-    return experiment and experiment.model_copy(update={"name": name if isinstance(name, str) else index})
-
-
-def _valid(kind: Any, value: Any) -> Any:
-    try:
-        return TypeAdapter(kind).validate_python(value, strict=True)
-    except ValidationError:
-        return None

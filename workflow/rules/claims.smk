@@ -1,0 +1,25 @@
+"""Needs the tables; makes what the runs show: verdicts on the claims, the best warmups, their exponents."""
+
+from warmscale.analysis.catalogue import VERDICTS
+
+
+rule claims:
+    """Test the claims of the study, and keep a record of what they were tested on in looks.csv."""
+    input:
+        tables=rules.tables.output.parquet,
+    output:
+        claims=report(
+            f"{RESULTS}/tables/claims.csv",
+            caption="../report/claims.rst",
+            category="Verdicts",
+            labels={"table": "claims", "format": "csv"},
+        ),
+        others=[f"{RESULTS}/tables/{table}.csv" for table in VERDICTS if table != "claims"],
+    log:
+        f"{RESULTS}/logs/claims.log",
+    retries: 0
+    localrule: True
+    params:
+        study=STUDY_AS_WRITTEN,
+    script:
+        "../scripts/judge_claims.py"

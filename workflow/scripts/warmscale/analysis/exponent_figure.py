@@ -1,0 +1,189 @@
+"""The best warmup by mini-batch size: optima with intervals, the fitted power law, its rivals. Frame -> Figure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+from . import canvas, style
+from .inference.exponent import RIVALS, Exponent
+
+COLUMNS = ["kind", "size", "optimum", "low", "high", "bracketed", "exponent", "exponent_low", "exponent_high",
+           "confidence", "reason"]  # fmt: skip
+MARGIN = 1.35
+"""Factor between the outermost data and the frame."""
+POINTS = 41
+"""Sizes at which the law and its band are drawn."""
+LABEL_WIDTH = 0.16
+"""Of the width of the axes, what the label of a size needs."""
+COLOR = style.WORD_COLORS[0]
+
+
+def exponent_frame(result: Exponent, rivals: Sequence[float] = RIVALS) -> pd.DataFrame:
+    """What the figure shows.
+
+    -> rows of kind "optimum" (one a size), "fit" (the law and its band along sizes) and "rival" (two ends of the line
+    of each through the centre of the optima), the last two none where the exponent is refused: `COLUMNS`.
+    Open ends of intervals are 0 and inf.
+    """
+    rows = [
+        {"kind": "optimum", "size": size, "optimum": own.value, "low": own.low, "high": own.high,
+         "bracketed": own.bracketed}
+        for size, own in zip(result.sizes, result.optima, strict=True)
+    ]  # fmt: skip
+    if not result.refused:
+        sizes = np.geomspace(result.sizes[0] / MARGIN, result.sizes[-1] * MARGIN, POINTS)
+        rows += [*_fit_rows(result, sizes), *_rival_rows(result, rivals, (sizes[0], sizes[-1]))]
+    reason = result.refused or ("" if result.fits else "no power law passes through all intervals")
+    return pd.DataFrame(rows, columns=COLUMNS).assign(confidence=result.confidence, reason=reason)
+
+
+def _fit_rows(result: Exponent, sizes: Sequence[float]) -> list[dict[str, Any]]:
+    law = {"kind": "fit", "exponent": result.p, "exponent_low": result.low, "exponent_high": result.high}
+    lines = ((size, result.line(size)) for size in sizes if result.fits)
+    return [{**law, "size": size, "optimum": mid, "low": low, "high": high} for size, (mid, low, high) in lines]
+
+
+def _rival_rows(result: Exponent, rivals: Sequence[float], sizes: Sequence[float]) -> list[dict[str, Any]]:
+    centre = math.exp(np.mean(np.log(result.sizes)))
+    level = math.exp(np.mean(np.log([own.value for own in result.optima])))
+    return [
+        {"kind": "rival", "size": size, "optimum": level * (size / centre) ** rival, "exponent": rival}
+        for rival in rivals
+        for size in sizes
+    ]
+
+
+def exponent_figure(frame: pd.DataFrame, *, title: str, note: str = "", mark: str = "") -> Figure:
+    """Best warmup against mini-batch size, both in logs; an arrow is an open end.
+
+    frame: as `exponent_frame` makes it.
+    """
+    reason = frame["reason"].max() if len(frame) else ""
+    notes = [f"No exponent: {reason}." if reason else "", note]
+    figure = canvas.new_figure(style.SINGLE_WIDTH_IN, style.HEIGHT_IN, title, " ".join(filter(None, notes)), mark)
+    axis = figure.subplots()
+    optima, fit, rivals = (frame[frame["kind"] == kind] for kind in ("optimum", "fit", "rival"))
+    optima = optima.dropna(subset=["optimum"])
+    if optima.empty:
+        return canvas.say(axis, "No run has a result yet.")
+    axis.set(xscale="log", yscale="log", xlim=_around(optima["size"]), ylim=_level_range(optima))
+    axis.fill_between(fit["size"], fit["low"], fit["high"], color=COLOR, **style.BAND)
+    axis.plot(fit["size"], fit["optimum"], color=COLOR, linewidth=style.MEAN_LINE["linewidth"])
+    for index, (rival, line) in enumerate(rivals.groupby("exponent")):
+        axis.plot(line["size"], line["optimum"], linestyle=style.LINE_STYLES[1 + index % 5], **_RIVAL)
+        _name_rival(axis, line, f"{rival:g}")
+    for row in optima.to_dict("records"):
+        _draw_optimum(axis, row)
+    _label_axes(axis, optima)
+    _add_legend(axis, optima, fit, rivals)
+    return figure
+
+
+_RIVAL = {"color": style.MID, "linewidth": style.RANGE["linewidth"], "zorder": 1.8}
+
+
+def _around(values: pd.Series) -> tuple[float, float]:
+    return values.min() / MARGIN, values.max() * MARGIN
+
+
+def _level_range(optima: pd.DataFrame) -> tuple[float, float]:
+    """All finite ends, and room for an arrow where one is open."""
+    values = optima[["optimum", "low", "high"]].to_numpy(dtype=float)
+    known = values[np.isfinite(values) & (values > 0)]
+    low, high = (known.min(), known.max()) if known.size else (1.0, 1.0)
+    return low / MARGIN ** (2 if (values == 0).any() else 1), high * MARGIN ** (2 if np.isinf(values).any() else 1)
+
+
+def _draw_optimum(axis: Axes, row: Mapping[str, Any]) -> None:
+    """A point with its interval: hollow where not bracketed; an end that is open points out of the axes."""
+    bottom, top = axis.get_ylim()
+    ends = (max(row["low"], bottom), min(row["high"], top))
+    axis.vlines(row["size"], *ends, color=style.DARK, zorder=3, **style.INTERVAL_LINE)
+    marks = [("v" if row["low"] <= 0 else "_", ends[0]), ("^" if math.isinf(row["high"]) else "_", ends[1])]
+    for marker, end in marks if row["optimum"] > 0 else marks[1:]:
+        axis.plot([row["size"]], [end], marker=marker, color=style.DARK, markersize=5, clip_on=False, zorder=3)
+    face = style.DARK if row["bracketed"] else "white"
+    point = {**style.SEED_POINT, "markerfacecolor": face, "zorder": 4}
+    place = (row["size"], max(row["optimum"], bottom))
+    axis.plot(*([value] for value in place), color=style.DARK, marker="o", clip_on=False, **point)
+    if row["optimum"] <= 0:  # a scale of logs has no 0
+        axis.annotate("0", place, (5, 3), textcoords="offset points", color=style.DARK)
+
+
+def _name_rival(axis: Axes, line: pd.DataFrame, name: str) -> None:
+    """The exponent where its line leaves the axes, outside of them."""
+    (x0, x1), (y0, y1) = (np.log(line[column].to_numpy(dtype=float)) for column in ("size", "optimum"))
+    right, (_, top) = math.log(axis.get_xlim()[1]), np.log(axis.get_ylim())
+    slope = (y1 - y0) / (x1 - x0)
+    end = y0 + slope * (right - x0)
+    if end <= top:
+        at, offset, align = (right, end), (3, 0), {"ha": "left", "va": "center"}
+    else:
+        at, offset, align = (x0 + (top - y0) / slope, top), (0, 2), {"ha": "center", "va": "bottom"}
+    text = {"textcoords": "offset points", "annotation_clip": False, "color": style.MID}
+    axis.annotate(name, np.exp(at), offset, fontsize=style.SETTINGS["xtick.labelsize"], **text, **align)
+
+
+def _label_axes(axis: Axes, optima: pd.DataFrame) -> None:
+    sizes = optima["size"].to_list()
+    axis.set_xticks(sizes, [style.level_label(size) for size in sizes])
+    _hide_crowded(axis, sizes)
+    bottom, top = axis.get_ylim()
+    axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if top > 10 * bottom else (1, 1.5, 2, 3, 5, 7)))
+    axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    for scale in (axis.xaxis, axis.yaxis):
+        scale.set_minor_formatter(NullFormatter())
+    axis.set_xlabel(style.factor_label("mini_batch_size"))
+    axis.set_ylabel("best warmup (epochs)")
+
+
+def _hide_crowded(axis: Axes, sizes: Sequence[float]) -> None:
+    """Leave out the labels of sizes that stand too near to the one before."""
+    first, last = np.log(axis.get_xlim())
+    shown = -math.inf
+    for size, label in zip(sizes, axis.get_xticklabels(), strict=True):
+        place = (math.log(size) - first) / (last - first)
+        label.set_visible(place - shown > LABEL_WIDTH)
+        shown = place if label.get_visible() else shown
+
+
+def _add_legend(axis: Axes, optima: pd.DataFrame, fit: pd.DataFrame, rivals: pd.DataFrame) -> None:
+    """What is drawn, right of the names of the rivals."""
+    first = optima.iloc[0]
+    point = {"color": style.DARK, "marker": "o", **style.SEED_POINT, **style.INTERVAL_LINE}
+    confidence = f"{100 * first['confidence']:g} %"
+    keys = []
+    if optima["bracketed"].any():
+        label = f"optimum and its interval,\n{confidence} for all together"
+        keys.append(Line2D([], [], label=label, **{**point, "markerfacecolor": style.DARK}))
+    if not optima["bracketed"].all():
+        label = f"optimum, not bracketed,\n{confidence} for all together;\nan arrow is an open end"
+        keys.append(Line2D([], [], label=label, **point))
+    if len(fit):
+        law = fit.iloc[0]
+        ends = f"{law['exponent_low']:.2f} to {law['exponent_high']:.2f}"
+        label = f"fit: exponent {law['exponent']:.2f},\n{confidence}: {ends}".replace("-", "−")
+        keys.append(Line2D([], [], label=label, color=COLOR, linewidth=style.MEAN_LINE["linewidth"]))
+        keys.append(Patch(label="all power laws through\nthe intervals", color=COLOR, **style.BAND))
+    if len(rivals):
+        keys.append(
+            Line2D(
+                [],
+                [],
+                label="other exponents, through\nthe centre of the optima",
+                linestyle=style.LINE_STYLES[1],
+                **_RIVAL,
+            )
+        )
+    place = {"loc": "upper left", "bbox_to_anchor": (1.1, 1.02), "borderaxespad": 0, "alignment": "left"}
+    axis.legend(handles=keys, title="no exponent: see below" if first["reason"] else None, **place)

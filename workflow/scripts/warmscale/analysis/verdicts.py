@@ -1,0 +1,127 @@
+"""The tables of what a study shows: verdicts on its claims, the best warmups, their exponents."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..records import rows_to_csv, write_atomic
+from ..study import Study
+from .catalogue import exponents_of
+from .claims import TestedClaim, test_claims
+from .exponents import EXPONENT_COLUMNS, exponent_row, exponents, scaling_of
+from .inference.verdict import Decision, decide, seeds_needed
+from .looks import Look, now, number_of, read_looks, standing, write_looks
+from .observations import Observations
+from .optima import OPTIMUM_COLUMNS, optimum_rows
+from .tables import Tables
+
+CLAIM_COLUMNS = (
+    "claim", "statement", "kind", "verdict",
+    "estimate", "ci_low", "ci_high", "decision_ci_low", "decision_ci_high",
+    "p_support", "p_refute", "p_support_adjusted", "p_refute_adjusted",
+    "n", "diverged", "seeds_needed", "looks", "note", "metric", "estimand", "source",
+)  # fmt: skip
+LOOKS = "looks.csv"
+
+
+def make_verdicts(study: Study, tables: Tables, results: Path, folder: Path | None = None) -> None:
+    """Write claims, optimum and exponent into results/<study>/tables, or another folder, and the looks beside them."""
+    folder = folder or results / "tables"
+    observations = Observations.of(study, tables)
+    metrics = list(
+        dict.fromkeys([study.config.metric, *(claim.metric or study.config.metric for claim in study.config.claims)])
+    )
+    found = exponents(study, observations, metrics)
+    tested = test_claims(study, observations, found)
+    earlier = read_looks(results / LOOKS)
+    rows, looks = claim_rows(study, tested, earlier)
+    write_looks(results / LOOKS, earlier, looks)
+    wanted = exponents_of(study)
+    metric = study.config.metric
+    own = [
+        exponent_row(
+            one, found[one.experiments, one.factor, one.of, metric], study, scaling_of(observations, one, metric)
+        )
+        for one in wanted
+    ]
+    for name, columns, content in (
+        ("claims", CLAIM_COLUMNS, rows),
+        ("optimum", OPTIMUM_COLUMNS, optimum_rows(study, observations)),
+        ("exponent", EXPONENT_COLUMNS, own),
+    ):
+        write_atomic(folder / f"{name}.csv", rows_to_csv([_as_text(row) for row in content], columns))
+
+
+def claim_rows(
+    study: Study, tested: Sequence[TestedClaim], earlier: Sequence[Look]
+) -> tuple[list[dict[str, Any]], list[Look]]:
+    """A row a claim, and the looks that this makes."""
+    config = study.config
+    numbers = [number_of(one.claim.id, one.data, earlier) if one.is_look else 0 for one in tested]
+    evidence = [one.evidence for one in tested]
+    rule = {"confidence": config.confidence, "familywise": config.familywise, "max_looks": config.max_looks}
+    stands = [
+        standing(one.claim.id, number, config.max_looks, earlier) or "inconclusive"
+        for one, number in zip(tested, numbers, strict=True)
+    ]
+    decisions = decide(evidence, looks=numbers, standing=stands, **rule)
+    seeds = seeds_needed(evidence, decisions, max_seeds=config.max_seeds, **rule)
+    rows = [
+        _row(one, decision, number, needed, study)
+        for one, decision, number, needed in zip(tested, decisions, numbers, seeds, strict=True)
+    ]
+    looks = [
+        Look(
+            one.claim.id,
+            number,
+            now(),
+            one.data,
+            one.evidence.n,
+            one.evidence.p_support,
+            one.evidence.p_refute,
+            decision.verdict,
+        )
+        for one, decision, number in zip(tested, decisions, numbers, strict=True)
+        if one.is_look
+    ]
+    return rows, looks
+
+
+def _row(one: TestedClaim, decision: Decision, look: int, needed: int | None, study: Study) -> dict[str, Any]:
+    claim, found, config = one.claim, one.evidence, study.config
+    row = {"claim": claim.id, "statement": claim.statement, "kind": claim.kind, "source": claim.source}
+    row |= {"verdict": decision.verdict, "looks": look, "metric": one.metric.name}
+    row |= {"note": "; ".join([*one.notes, *decision.notes])}
+    if found is None:
+        return row
+    half = (1 - config.confidence) / 2
+    return row | {
+        "estimand": found.estimand,
+        "estimate": found.estimate,
+        "ci_low": found.lower(half),
+        "ci_high": found.upper(half),
+        "decision_ci_low": decision.decision_ci_low,
+        "decision_ci_high": decision.decision_ci_high,
+        "p_support": found.p_support,
+        "p_refute": found.p_refute,
+        "p_support_adjusted": decision.p_support_adjusted,
+        "p_refute_adjusted": decision.p_refute_adjusted,
+        "n": found.n,
+        "diverged": found.diverged,
+        "seeds_needed": f">{config.max_seeds}" if needed is not None and needed > config.max_seeds else needed,
+    }
+
+
+def _as_text(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Numbers to nine digits, which are more than seeds can tell; what cannot be had is empty."""
+    return {
+        name: ""
+        if isinstance(value, float) and math.isnan(value)
+        else f"{value:.9g}"
+        if isinstance(value, float)
+        else value
+        for name, value in row.items()
+    }
