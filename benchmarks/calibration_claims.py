@@ -18,6 +18,7 @@ from multiprocessing import Pool
 from typing import Any
 
 import numpy as np
+from claims_summary import write_summaries
 from common import write_results
 from numpy.typing import NDArray
 from planted_claims import (
@@ -185,6 +186,7 @@ def main() -> None:
     for name, table, times in (("coverage", coverage, 5), ("seeds", seeds_table, 1), ("familywise", familywise, 1)):
         if words.only in (None, name):
             write_results(f"claims_{name}", table(times * words.simulations))
+    write_summaries()
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 DOCUMENTS = ("README.md", "docs/training.md", "docs/verdicts.md", "docs/optimum.md")
-PLACE = re.compile(r"(<!-- table: (\w+) ([\w, ]+) -->\n).*?(<!-- end of table -->)", flags=re.DOTALL)
+PLACE = re.compile(r"(<!-- table: (\w+) ([^>]+?) -->\n).*?(<!-- end of table -->)", flags=re.DOTALL)
 
 
 def filled(text: str) -> str:

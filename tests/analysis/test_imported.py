@@ -121,7 +121,7 @@ def test_a_summarised_cell_takes_the_place_of_all_its_runs(tmp_path):
         ),
         (
             "mini_batch_size,warmup,seed,top1\n64,2,1,75\n64,4,1,75\n",
-            "warmup is no column of runs: rename it, or take it out",
+            "warmup is no column of runs: did you mean warmup_step? Or take it out",
         ),
     ],
 )  # fmt: skip
@@ -133,3 +133,47 @@ def test_a_row_that_belongs_to_no_one_cell_is_refused(text, line, tmp_path):
 def test_a_file_that_is_not_there_is_said_in_one_line(tmp_path):
     (line,) = lines_of(claimed() | {"import": {"runs": str(tmp_path / "none.csv")}})
     assert "none.csv does not exist" in line
+
+
+def test_a_misspelt_column_is_refused_where_it_has_one_value(tmp_path):
+    text = "mini_batch_size,warmup_epoch,lr_scaling.rule,seed,top1\n64,2,linear,1,75\n"
+    (line,) = lines_of(importing(tmp_path, text))
+    assert line.endswith("warmup_epoch is no column of runs: did you mean warmup_epochs? Or take it out")
+
+
+def test_a_failed_run_of_others_stands_for_nothing(tmp_path):
+    text = "mini_batch_size,warmup_epochs,lr_scaling.rule,seed,top1,state\n"
+    text += "64,2,linear,1,,failed\n64,2,linear,2,75,finished\n"
+    assert len(load_study(importing(tmp_path, text)).runs) == len(load_study(claimed()).runs) - 1
+
+
+def test_imported_runs_are_not_paired(tmp_path):
+    raw = importing(tmp_path, THEIRS, CLAIM | {"paired": True})
+    study = load_study(raw)
+    for run in study.runs.values():
+        publish(tmp_path / "results", run, top1=[by_warmup(run)] * 8)
+    row = judge(study, tmp_path / "results")["c1"]
+    assert (row["verdict"], row["note"]) == (
+        "inconclusive",
+        "paired: of imported runs it is not known what those with the same seed share",
+    )
+
+
+def test_an_imported_summary_is_found_by_its_recipe_and_said_to_be_imported(tmp_path):
+    text = "mini_batch_size,warmup_epochs,lr_scaling.rule,n,mean,sd\n64,0,linear,5,70.2,0.3\n"
+    filters = {"a": {"warmup_epochs": 2, "mini_batch_size": 64}, "b": {"warmup_epochs": 0, "mini_batch_size": 64}}
+    by_filters = {"kind": "better", **filters, "experiment": "warmup"}
+    study = load_study(importing(tmp_path, text, CLAIM, by_filters, source="cells"))
+    for run in study.runs.values():
+        publish(tmp_path / "results", run, top1=[by_warmup(run)] * 8)
+    rows = judge(study, tmp_path / "results")
+    assert rows["c1"]["estimate"] == rows["c2"]["estimate"] and rows["c2"]["verdict"] == "supported"
+    assert rows["c1"]["note"].startswith("1 of its runs are imported") and "differs" not in rows["c1"]["note"]
+
+
+def test_runs_and_a_summary_of_one_cell_are_refused(tmp_path):
+    head = "mini_batch_size,warmup_epochs,lr_scaling.rule"
+    raw = importing(tmp_path, f"{head},n,mean,sd\n64,0,linear,5,70.2,0.3\n", source="cells")
+    (tmp_path / "runs.csv").write_text(f"{head},seed,top1\n64,0,linear,9,70\n")
+    (line,) = lines_of(raw | {"import": raw["import"] | {"runs": str(tmp_path / "runs.csv")}})
+    assert "has single runs and a summary: keep one" in line

@@ -105,7 +105,7 @@ def test_runs_of_others_are_judged_as_our_own(tmp_path):
     ]
     _, tables, rows = analysed(of_runs(tmp_path, *claims), tmp_path / "results")
     assert [rows[f"c{number}"]["verdict"] for number in (1, 2)] == ["supported", "supported"]
-    assert "mean of 7 cells" in rows["c3"]["note"]
+    assert "a is the mean of 7 cells" in rows["c3"]["note"]
     assert len(tables.runs) == 42 and set(tables.runs["state"]) == {"finished"}
     assert set(tables.runs["experiments"]) == {"small", "large", "small;four", "large;four"}
 
@@ -183,3 +183,118 @@ def test_what_is_wrong_with_the_files_is_said_in_lines(tmp_path):
     with pytest.raises(ReplayError) as caught:
         analysed(raw, tmp_path / "results")
     assert caught.value.lines == [f"{tmp_path / 'runs.csv'}, row 3: has 2 fields, the header has 3"]
+
+
+def judged_rows(folder: Path, lines: list[str], *claims: dict, **changed: Any) -> dict[str, dict[str, str]]:
+    """{claim: its row} of a study that replays these rows."""
+    (folder / "runs.csv").write_text("\n".join(lines) + "\n")
+    entries = [{"id": f"c{index}", "statement": ""} | claim for index, claim in enumerate(claims, start=1)]
+    raw = {"study": "theirs", "replay": {"runs": str(folder / "runs.csv")}, "claims": entries, "familywise": "none"}
+    return analysed(raw | changed, folder / "results")[2]
+
+
+WORDS = [
+    f"{rule},{seed},{value + seed / 10}"
+    for rule, value in (("ten", 77), ("none", 75), ("five", 76))
+    for seed in (1, 2, 3)
+]
+
+
+def test_a_trend_over_words_needs_their_order(tmp_path):
+    trend = {"kind": "increasing", "experiment": "all", "factor": "warmup"}
+    claims = (trend, trend | {"levels": ["none", "five", "ten"]})
+    for lines in (WORDS, WORDS[::-1]):
+        rows = judged_rows(tmp_path, ["warmup,seed,top1", *lines], *claims)
+        assert (rows["c1"]["verdict"], rows["c2"]["verdict"]) == ("inconclusive", "supported")
+        assert "write `levels` in their order" in rows["c1"]["note"]
+
+
+def test_filters_compare_what_both_sides_have(tmp_path):
+    lines = ["batch,warmup,seed,top1"]
+    for batch, warmup, value in ((256, 0, 76), (256, 5, 76), (1024, 0, 75), (1024, 5, 75), (8192, 5, 70)):
+        lines += [f"{batch},{warmup},{seed},{value + seed / 10}" for seed in (1, 2, 3)]
+    claim = {"kind": "better", "a": {"warmup": 0}, "b": {"warmup": 5}}
+    row = judged_rows(tmp_path, lines, claim)["c1"]
+    assert (row["verdict"], float(row["estimate"])) == ("inconclusive", pytest.approx(0, abs=1e-9))
+    assert "left out: 1 x cell that not all sides have" in row["note"]
+
+
+def test_rows_that_no_experiment_shows_can_be_claimed_about(tmp_path):
+    lines = ["batch,rule,seed,top1"]
+    lines += [
+        f"{batch},{rule},{seed},{70 + (rule == 'linear') + seed / 10}"
+        for batch in (1, 2)
+        for rule in ("linear", "none")
+        for seed in (1, 2, 3)
+    ]
+    claim = {"kind": "better", "a": {"batch": 2, "rule": "linear"}, "b": {"batch": 2, "rule": "none"}}
+    row = judged_rows(tmp_path, lines, claim, experiments=[{"name": "one", "where": {"batch": 1}}])["c1"]
+    assert (row["verdict"], row["n"]) == ("supported", "3")
+
+
+def test_an_experiment_that_selects_nothing_is_a_line(tmp_path):
+    with pytest.raises(ReplayError) as caught:
+        judged_rows(tmp_path, ["warmup,seed,top1", *WORDS], experiments=[{"name": "one", "where": {"warmup": "Ten"}}])
+    assert caught.value.lines == ["experiments.one.where: {'warmup': 'Ten'} selects no row"]
+
+
+def test_the_spread_that_stands_in_is_not_diluted_by_equal_runs(tmp_path):
+    cells = [
+        f"{rule},5,{mean},{sd}" for rule, mean, sd in (("a", 76.06, 0), ("b", 76, 0), ("c", 76, 0), ("d", 70, 0.1))
+    ]
+    (tmp_path / "cells.csv").write_text("\n".join(["rule,n,mean,sd", *cells]) + "\n")
+    claim = {"id": "c", "statement": "", "kind": "better", "a": {"rule": "a"}, "b": {"rule": "b"}}
+    raw = {"study": "theirs", "replay": {"cells": str(tmp_path / "cells.csv")}, "claims": [claim]}
+    row = analysed(raw, tmp_path / "results")[2]["c"]
+    assert row["verdict"] == "inconclusive" and "0.1" in row["note"]
+
+
+def test_values_that_were_corrected_are_no_look_and_runs_that_joined_are(tmp_path):
+    claim = {"kind": "better", "a": {"warmup": "ten"}, "b": {"warmup": "none"}}
+    first = judged_rows(tmp_path, ["warmup,seed,top1", *WORDS], claim)["c1"]
+    corrected = judged_rows(tmp_path, ["warmup,seed,top1", *WORDS[1:], "ten,1,60.0"], claim)["c1"]
+    more = judged_rows(tmp_path, ["warmup,seed,top1", *WORDS, "ten,4,77.4"], claim)["c1"]
+    again = judged_rows(tmp_path, ["warmup,seed,top1", *WORDS], claim)["c1"]
+    assert [row["looks"] for row in (first, corrected, more, again)] == ["1", "1", "2", "1"]
+    assert corrected["verdict"] == "inconclusive" and "taken as a correction" in corrected["note"]
+    assert "all looks are spent" in more["note"]
+
+
+def test_a_claim_that_was_rewritten_says_so(tmp_path):
+    claim = {"kind": "equivalent", "a": {"warmup": "ten"}, "b": {"warmup": "five"}, "margin": 0.5}
+    judged_rows(tmp_path, ["warmup,seed,top1", *WORDS], claim)
+    row = judged_rows(tmp_path, ["warmup,seed,top1", *WORDS], claim | {"margin": 9.0})["c1"]
+    assert row["note"] == "it said something else at an earlier look"
+
+
+@pytest.mark.parametrize("text", ["garbage", "claim,look\na,b\n", ""])
+def test_a_damaged_file_of_looks_is_one_line(tmp_path, text):
+    from warmscale.analysis.looks import LooksError
+
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results/looks.csv").write_text(text)
+    with pytest.raises(LooksError, match=r"looks\.csv: is not the table of looks"):
+        judged_rows(tmp_path, ["warmup,seed,top1", *WORDS], {"kind": "above", "a": {"warmup": "ten"}, "value": 1})
+
+
+def test_an_empty_level_can_be_named(tmp_path):
+    lines = ["batch,clip,seed,top1"] + [f"1,,{seed},{70 + seed / 10}" for seed in (1, 2, 3)]
+    lines += [f"1,5,{seed},{75 + seed / 10}" for seed in (1, 2, 3)]
+    claim = {"kind": "better", "experiment": "all", "factor": "clip", "levels": [5, None]}
+    assert judged_rows(tmp_path, lines, claim)["c1"]["verdict"] == "supported"
+
+
+def test_exponents_of_curves_that_differ_in_more_say_so(tmp_path):
+    lines = ["batch,warmup,optimizer,seed,top1"]
+    for batch, name in ((256, "sgd"), (1024, "lars")):
+        lines += [
+            f"{batch},{w},{name},{seed},{76 - abs(w - 4) / 4 + seed / 20}"
+            for w in (0, 1, 2, 4, 8, 16)
+            for seed in (1, 2, 3)
+        ]
+    experiments = [{"name": f"b{batch}", "where": {"batch": batch}} for batch in (256, 1024)]
+    claim = {"kind": "exponent", "experiments": ["b256", "b1024"], "factor": "warmup", "of": "batch", "value": 0}
+    assert (
+        "along with batch differs: optimizer"
+        in judged_rows(tmp_path, lines, claim, experiments=experiments)["c1"]["note"]
+    )

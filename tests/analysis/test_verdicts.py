@@ -152,7 +152,7 @@ def test_a_failed_run_is_left_out_and_said_to_be(tmp_path):
     failed = {ids(raw, warmup_epochs=0.0, mini_batch_size=64, **{"lr_scaling.rule": "linear"})[0]: "failed"}
     row = judged(raw, tmp_path, states=failed)["c1"]
     assert (row["n"], row["verdict"]) == ("2", "supported")
-    assert "1 failed run is left out" in row["note"]
+    assert "left out: 1 x failed run" in row["note"]
 
 
 def test_a_metric_that_no_run_has_is_not_run(tmp_path):
@@ -200,20 +200,28 @@ SCALING = {"experiment": "scaling", "factor": "lr_scaling.rule"}
 def test_levels_are_compared_where_all_else_is_the_same(tmp_path):
     row = judged(two_factors({"kind": "better", **SCALING, "levels": ["linear", "sqrt"]}), tmp_path, twenty_less)["c1"]
     assert float(row["estimate"]) == pytest.approx(20.0)
-    assert "each side is the mean of 2 cells" in row["note"]
+    assert "linear is the mean of 2 cells (2; 4); sqrt is the mean of 2 cells (2; 4)" in row["note"]
 
 
 def test_a_run_is_not_compared_with_itself(tmp_path):
     # without scaling there is nothing to warm up to: 0 and 2 epochs are the same schedule, so the same runs
     row = judged(claimed({"kind": "better", **SCALING, "levels": ["linear", "none"]}), tmp_path)["c1"]
-    assert (row["verdict"], row["note"]) == ("not_run", "3 of its runs stand in several cells: they are the same")
+    assert (row["verdict"], row["note"]) == ("inconclusive", "3 of its runs stand in several cells: they are the same")
 
 
-def test_a_best_level_needs_one_cell_a_level(tmp_path):
-    claim = {"kind": "best", "experiment": "scaling", "factor": "warmup_epochs", "level": 2}
-    row = judged(two_factors(claim), tmp_path)["c1"]
-    assert row["verdict"] == "not_run"
-    assert row["note"].startswith("several cells at a level (linear, sqrt)")
+@pytest.mark.parametrize(
+    ("claim", "verdict"),
+    [
+        ({"kind": "best", "experiment": "scaling", "factor": "warmup_epochs", "level": 2}, "supported"),
+        ({"kind": "worst", "experiment": "scaling", "factor": "warmup_epochs", "level": 2}, "refuted"),
+        ({"kind": "decreasing", "experiment": "scaling", "factor": "warmup_epochs"}, "supported"),
+        ({"kind": "decreasing", "experiment": "scaling", "factor": "warmup_epochs", "strict": True}, "supported"),
+    ],
+)
+def test_a_level_with_several_cells_is_their_mean(tmp_path, claim, verdict):
+    row = judged(two_factors(claim), tmp_path, twenty_less)["c1"]
+    assert row["verdict"] == verdict and "is the mean of 2 cells" in row["note"]
+    assert abs(float(row["estimate"])) == pytest.approx(75.14 + 0.01 - 73.2 - 0.01, abs=0.02)
 
 
 def test_holm_shares_the_risk_over_all_claims(tmp_path):
@@ -310,3 +318,15 @@ def test_copied_results_have_the_same_verdicts(tmp_path):
     raw = claimed({"kind": "best", **WARMUP, "level": 2})
     first = judged(raw, tmp_path / "here")
     assert judged(raw, tmp_path / "there") == first
+
+
+def test_every_cell_has_its_divergences_with_an_interval(tmp_path):
+    raw = claimed()
+    diverged = {ids(raw, warmup_epochs=0.0, mini_batch_size=64, **{"lr_scaling.rule": "linear"})[0]: "diverged"}
+    judged(raw, tmp_path, states=diverged)
+    row = next(
+        row for row in rows_of(tmp_path / "tables/cells.csv") if (row["experiment"], row["level"]) == ("warmup", "0")
+    )
+    expected = stats.binomtest(1, 3).proportion_ci(0.95, method="exact")
+    assert (row["seeds"], row["n"], row["diverged"], row["metric"]) == ("3", "3", "1", "top1")
+    assert (float(row["divergence_low"]), float(row["divergence_high"])) == pytest.approx(tuple(expected))

@@ -116,6 +116,10 @@ def test_what_cannot_be_explained_is_said_in_one_line(checkout, capsys):
         "site.yaml: scheduller: is not a known key: did you mean scheduler?"
     )
     assert refused(capsys, run, "--configfile", "study.yaml").startswith("study.yaml: sed: is not a known key")
+    (checkout / "study.yaml").write_text("study: theirs\nreplay: {runs: theirs.csv}\n")
+    assert refused(capsys, run, "--configfile", "study.yaml") == (
+        "study.yaml: replay: study theirs trains nothing, so it has no runs to start"
+    )
     assert refused(capsys, run, *lsf, "--nodes", "7") == (
         "placement.nodes: 7 nodes of 6 ranks do not divide 240 workers equally; the next counts that do: 5 and 8"
     )

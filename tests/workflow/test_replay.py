@@ -70,3 +70,22 @@ def test_imported_runs_are_not_trained(checkout):
 def checkout_jobs(checkout, study: dict) -> int:
     checkout.write(study)
     return checkout.jobs()["train"]
+
+
+def test_paths_with_placeholders_and_texts_with_braces_are_no_wildcards(checkout):
+    for rule in ("linear", "none"):
+        (checkout.folder / f"{rule}.csv").write_text("seed,top1\n1,76.1\n2,76.3\n")
+    checkout.write({"study": "theirs", "note": "Either of {these}", "replay": {"runs": "{rule}.csv"}})
+    done = checkout.snakemake()
+    assert done.returncode == 0, done.stdout
+    assert "Either of {these}" in (checkout.folder / "results/theirs/report/index.html").read_text()
+    assert checkout.jobs() == {}
+
+
+def test_other_code_makes_the_tables_again_and_another_time_stamp_does_not(replayed):
+    assert replayed.snakemake().returncode == 0
+    module = replayed.folder / "workflow/scripts/warmscale/analysis/inference/welch.py"
+    module.touch()
+    assert replayed.jobs() == {}
+    module.write_text(module.read_text() + "\nOTHER = 1\n")
+    assert replayed.jobs()["tables"] == 1

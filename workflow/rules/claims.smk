@@ -7,6 +7,7 @@ rule claims:
     """Test the claims of the study, and keep a record of what they were tested on in looks.csv."""
     input:
         tables=rules.tables.output.parquet,
+        code=rules.tables.output.code,
     output:
         claims=report(
             f"{RESULTS}/tables/claims.csv",
@@ -20,6 +21,6 @@ rule claims:
     retries: 0
     localrule: True
     params:
-        study=STUDY_AS_WRITTEN,
+        study=study_as_written,
     script:
         "../scripts/judge_claims.py"

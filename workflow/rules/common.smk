@@ -41,6 +41,8 @@ except SiteError as error:
 except StudyError as error:
     sys.exit("\n".join(f"{source}: {line}" for line in error.lines))
 
+# in the order of the file, not sorted: the first factor of a grid is the one that figures show it by
+STUDY_AS_WRITTEN = json.dumps(config)
 RUNS = STUDY.runs
 PLACES = {run_id: ON_SITE[STUDY.where(run)] for run_id, run in RUNS.items()}
 RESULTS = f"{SITE.results}/{STUDY.name}"
@@ -97,6 +99,11 @@ def run_job(job):
     run = job.wildcards.run
     state, published = StateFolder(Path(STATE) / run), Path(RESULTS) / "runs" / run
     return RunJob(STUDY.name, run, RUNS[run].content, state, published, PLACES[run].where)
+
+
+def study_as_written(wildcards):
+    """The config for scripts. A function: braces in a text of the user's are no wildcards."""
+    return STUDY_AS_WRITTEN
 
 
 def run_files(name):

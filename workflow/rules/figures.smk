@@ -10,6 +10,7 @@ rule figures:
     """Draw all figures of the study from its tables."""
     input:
         tables=rules.tables.output.parquet,
+        code=rules.tables.output.code,
         verdicts=[*rules.claims.output],
     output:
         svg=[
@@ -30,6 +31,6 @@ rule figures:
     retries: 0
     localrule: True
     params:
-        study=STUDY_AS_WRITTEN,
+        study=study_as_written,
     script:
         "../scripts/draw_figures.py"

@@ -6,8 +6,13 @@ rule report:
     """Write the report as one self-contained page, and a zip of page, figures, tables, config and runs."""
     input:
         template=f"{WORKFLOW}/report/index.html.j2",
-        included=[str(path) for path in sorted(Path(WORKFLOW).glob("report/*")) if path.suffix in (".j2", ".css")],
+        included=[
+            str(path)
+            for path in sorted(Path(WORKFLOW).glob("report/*"))
+            if path.suffix in (".j2", ".css") and path.name != "index.html.j2"
+        ],
         tables=[*rules.tables.output.csv, *rules.tables.output.parquet, rules.tables.output.runs],
+        code=rules.tables.output.code,
         verdicts=[*rules.claims.output],
         figures=[*rules.figures.output],
         runs=run_files("run.json"),
@@ -24,7 +29,7 @@ rule report:
     retries: 0
     localrule: True
     params:
-        study=STUDY_AS_WRITTEN,
+        study=study_as_written,
     script:
         "../scripts/write_report.py"
 

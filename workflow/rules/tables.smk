@@ -5,8 +5,6 @@ import hashlib
 
 from warmscale.analysis.catalogue import tables_of
 
-# in the order of the file, not sorted: the first factor of a grid is the one that figures show it by
-STUDY_AS_WRITTEN = json.dumps(config)
 # imported modules are unknown to Snakemake: without this, a change of the analysis would change nothing
 ANALYSIS_CODE = hashlib.sha256(
     b"".join(
@@ -40,6 +38,6 @@ rule tables:
     retries: 0
     localrule: True
     params:
-        study=STUDY_AS_WRITTEN,
+        study=study_as_written,
     script:
         "../scripts/make_tables.py"

@@ -34,7 +34,7 @@ def drawn(result, **texts):
     return figure
 
 
-def test_frame_has_a_row_an_optimum_and_the_law_through_all_intervals(law):
+def test_frame_has_a_row_an_optimum_and_the_law_in_its_band(law):
     frame = exponent_frame(law)
     assert frame.columns.tolist() == COLUMNS
     optima, fit = (frame[frame["kind"] == kind] for kind in ("optimum", "fit"))

@@ -54,9 +54,9 @@ def exponent_caption(frame: pd.DataFrame, optima: Sequence[Mapping[str, Any]], m
     counts = [f"{style.level_label(one['size'])}: {one['n']}" for one in optima]
     parts = [
         f"Best {style.factor_label(row['factor'])} by {of}, both axes in logs.",
-        f"Points: the optimum of each; bars: intervals that hold for all of them together with {percent}, over seeds "
-        "and over the shape between the levels tested; hollow points: not bracketed; arrows: open ends.",
-        "Line: the fitted power law; band: all power laws through the intervals." if "fit" in kinds else "",
+        f"Points: the optimum of each; bars: {percent} intervals, over seeds and over the shape between the levels "
+        "tested; hollow points: not bracketed, with arrows where an end is open.",
+        f"Line: the fitted power law; band: its {percent} interval." if "fit" in kinds else "",
         "Broken lines: other exponents, through the centre of the optima." if "rival" in kinds else "",
         f"n, the fewest seeds of a level, at {'; '.join(counts)}.",
         mark,

@@ -8,7 +8,7 @@ from ..study import Study
 
 FORMATS = ("svg", "png", "pdf")
 TABLES = ("runs", "epochs", "points", "steps")
-VERDICTS = ("claims", "optimum", "exponent")
+VERDICTS = ("claims", "optimum", "exponent", "cells")
 """Tables of what the runs show, made from the others."""
 
 STUDY_WIDE = {

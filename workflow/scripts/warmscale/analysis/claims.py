@@ -12,13 +12,13 @@ from ..study.claims import Claim
 from ..study.levels import is_level
 from ..study.metric import Metric
 from . import style
-from .exponents import exponent_evidence
-from .inference.cell import Cell, pooled_sd
+from .exponents import Found, Missing, exponent_evidence
+from .inference.cell import pooled_sd
 from .inference.evidence import Evidence, given_convergence
-from .inference.exponent import Exponent
 from .inference.kinds import above, below, best, better, equivalent, paired_better, paired_equivalent, trend, worst
 from .looks import data_hash
-from .observations import Group, NotThereError, Observations
+from .observations import Observations
+from .observed_cells import CannotTestError, Group, NotThereError
 from .page_text import short_label
 
 WORTH_A_NOTE = 4
@@ -32,24 +32,28 @@ class TestedClaim:
     claim: Claim
     metric: Metric
     evidence: Evidence | None = None
-    """None: not run."""
+    """None: not run, or not to be tested."""
+    is_there: bool = False
+    """Whether its rows are there: without evidence it is inconclusive then, and else not run."""
     data: str = ""
     """Hash of the values that it was tested on."""
+    runs: int = 0
+    """Runs of all its cells."""
     notes: tuple[str, ...] = field(default=())
 
     @property
     def is_look(self) -> bool:
         """Whether this could have decided anything: one run in a cell cannot, so it spends nothing."""
         found = self.evidence
-        return found is not None and (self.claim.kind == "exponent" or found.p_support is not None)
+        return found is not None and (found.p_support is not None or (self.claim.kind == "exponent" and found.n > 1))
 
 
 def test_claims(
-    study: Study, observations: Observations, exponents: Mapping[tuple, Exponent | str]
+    study: Study, observations: Observations, exponents: Mapping[tuple, Found | Missing]
 ) -> list[TestedClaim]:
     """Every claim of a study with its evidence, or why there is none.
 
-    exponents: {(experiments, factor, of): the exponent, or why there is none}.
+    exponents: as `exponents.exponents` finds them.
     """
     tested = []
     for claim in study.config.claims:
@@ -61,16 +65,19 @@ def test_claims(
                 tested.append(_test_cells(claim, metric, study, observations))
         except NotThereError as error:
             tested.append(TestedClaim(claim, metric, notes=(str(error),)))
+        except CannotTestError as error:
+            tested.append(TestedClaim(claim, metric, is_there=True, notes=(str(error),)))
     return tested
 
 
-def _test_exponent(claim: Claim, metric: Metric, exponents: Mapping[tuple, Exponent | str]) -> TestedClaim:
+def _test_exponent(claim: Claim, metric: Metric, exponents: Mapping[tuple, Found | Missing]) -> TestedClaim:
     found = exponents[tuple(claim.experiments), claim.varied, claim.of, metric]
-    if isinstance(found, str):
-        raise NotThereError(found)
-    data = data_hash([curve.cells for curve in found.curves])
+    if isinstance(found, Exception):
+        raise found
+    groups = [curve.cells for curve in found.law.curves]
     evidence = exponent_evidence(found, claim.window)
-    return TestedClaim(claim, metric, evidence, data, evidence.notes)
+    runs = sum(cell.runs for group in groups for cell in group)
+    return TestedClaim(claim, metric, evidence, True, data_hash(groups), runs, evidence.notes)
 
 
 def _test_cells(claim: Claim, metric: Metric, study: Study, observations: Observations) -> TestedClaim:
@@ -82,18 +89,15 @@ def _test_cells(claim: Claim, metric: Metric, study: Study, observations: Observ
         given_convergence(evidence, study.config.confidence),
         *_notes(claim, groups, observations, study),
     ]
-    return TestedClaim(
-        claim, metric, evidence, data_hash([group.cells for group in groups]), tuple(filter(None, notes))
-    )
+    cells = [group.cells for group in groups]
+    runs = sum(cell.runs for side in cells for cell in side)
+    return TestedClaim(claim, metric, evidence, True, data_hash(cells), runs, tuple(filter(None, notes)))
 
 
 def _groups(claim: Claim, metric: Metric, observations: Observations) -> list[Group]:
     """The cells of each side or level, those of a pair and of two filters in the order of the claim."""
     if claim.a is not None:
-        sides = [observations.side(claim, metric, name) for name in ("a", "b") if getattr(claim, name) is not None]
-        if len(sides) == 2 and len(sides[0].rows.index.intersection(sides[1].rows.index)):
-            raise NotThereError("a and b have rows in common: nothing can be compared with itself")
-        return sides
+        return observations.sides(claim, metric)
     return observations.groups(claim, metric, claim.experiment)
 
 
@@ -111,34 +115,27 @@ def _evidence(claim: Claim, metric: Metric, groups: Sequence[Group], spread: flo
             return above(cells[0], claim.value, **common)
         case "below":
             return below(cells[0], claim.value, **common)
-    single = _one_a_level(claim, groups)
-    if claim.kind in {"increasing", "decreasing"}:
-        return trend(single, increasing=claim.kind == "increasing", strict=claim.strict, **common)
-    at = next(index for index, group in enumerate(groups) if is_level(group.level, claim.level))
-    return {"best": best, "worst": worst}[claim.kind](single[at], [*single[:at], *single[at + 1 :]], **common)
-
-
-def _one_a_level(claim: Claim, groups: Sequence[Group]) -> list[Cell]:
-    """The cells of levels that have one each, labelled by the level."""
-    if several := next((group for group in groups if len(group.cells) > 1), None):
-        shown = ", ".join(several.keys)
-        raise NotThereError(f"several cells at a level ({shown}): give the claim an experiment that has one of them")
     if len(groups) < 2:
-        raise NotThereError(f"{claim.varied} has one level in {claim.experiment}: nothing to compare it with")
-    return [group.cells[0] for group in groups]
+        raise CannotTestError(f"{claim.varied} has one level in {claim.experiment}: nothing to compare it with")
+    if claim.kind in {"increasing", "decreasing"}:
+        return trend(cells, increasing=claim.kind == "increasing", strict=claim.strict, **common)
+    at = next(index for index, group in enumerate(groups) if is_level(group.level, claim.level))
+    return {"best": best, "worst": worst}[claim.kind](cells[at], [*cells[:at], *cells[at + 1 :]], **common)
 
 
 def _paired(claim: Claim, groups: Sequence[Group], sign: int, effect: float) -> Evidence:
     """The claim on runs with the same seed."""
     if any(len(group.cells) > 1 for group in groups):
-        raise NotThereError("paired runs need one cell a side")
+        raise CannotTestError("paired runs need one cell a side")
+    if any("imported" in group.rows and group.rows["imported"].notna().any() for group in groups):
+        raise CannotTestError("paired: of imported runs it is not known what those with the same seed share")
     a, b = (group.rows.set_index("seed") for group in groups)
     seeds = sorted(a.index.intersection(b.index))
     if not seeds:
-        raise NotThereError("paired: a and b have no seed in common")
+        raise CannotTestError("paired: a and b have no seed in common")
     shared = ["data_seed", "init_seed"]
     if not a.loc[seeds, shared].equals(b.loc[seeds, shared]):
-        raise NotThereError("paired: runs with the same seed differ in data_seed or init_seed")
+        raise CannotTestError("paired: runs with the same seed differ in data_seed or init_seed")
     pair = [
         own[group.value].where(own["state"] == "finished")[seeds].tolist()
         for own, group in zip((a, b), groups, strict=True)
@@ -151,25 +148,43 @@ def _paired(claim: Claim, groups: Sequence[Group], sign: int, effect: float) -> 
 def _notes(claim: Claim, groups: Sequence[Group], observations: Observations, study: Study) -> list[str]:
     """What else a reader has to know of the rows that were compared."""
     rows = pd.concat([group.rows for group in groups])
-    several = max(len(group.cells) for group in groups)
-    notes = [f"each side is the mean of {several} cells"] if several > 1 else []
-    if failed := sum(group.failed for group in groups):
-        notes.append(f"{failed} failed {'run is' if failed == 1 else 'runs are'} left out")
+    notes = [
+        f"{style.level_label(group.level)} is the mean of {len(group.cells)} cells ({'; '.join(_told(group))})"
+        for group in groups
+        if len(group.cells) > 1
+    ]
+    counts = {
+        "cell that not all sides have": sum(group.left_out for group in groups),
+        "failed run": sum(group.failed for group in groups),
+        "run without a value of it": sum(group.without for group in groups),
+    }
+    notes += [f"left out: {count} x {what}" for what, count in counts.items() if count]
     if "device_name" in rows and rows["device_name"].nunique() > 1:
         counts = rows["device_name"].value_counts(sort=False)
         notes.append("device types mixed: " + ", ".join(f"{name} ({count} runs)" for name, count in counts.items()))
     if "imported" in rows and rows["imported"].notna().any():
         notes.append(f"{rows['imported'].notna().sum()} of its runs are imported")
-    differs = [text for column in observations.apart if column != claim.factor and (text := _differs(column, groups))]
-    if differs and claim.a is None:
-        notes.append(f"along with {short_label(claim.factor)} differs: {'; '.join(differs)}")
+    named = {claim.factor} if claim.factor else {*claim.a, *(claim.b or ())}
+    differs = [text for column in observations.apart if column not in named and (text := _differs(column, groups))]
+    if differs:
+        what = ", ".join(short_label(str(name)) for name in sorted(named))
+        notes.append(f"along with {what} differs: {'; '.join(differs)}")
     if claim.factor == "warmup_epochs" and not study.is_replayed and _counts_inside(rows):
         notes.append("warmup counts inside the decay: a longer one leaves fewer epochs at the peak rate")
     return notes
 
 
+def _told(group: Group) -> list[str]:
+    """The cells of a group in words, some of many."""
+    side = f"{style.level_label(group.level)}, "
+    told = [cell.label.removeprefix(side) for cell in group.cells]
+    return told if len(told) <= WORTH_A_NOTE else [*told[: WORTH_A_NOTE - 1], "and others"]
+
+
 def _differs(column: str, groups: Sequence[Group]) -> str:
     """The values of a column, where it is another one on each side or level."""
+    if any(column not in group.rows for group in groups):
+        return ""
     values = [tuple(sorted({style.level_label(value) for value in group.rows[column]})) for group in groups]
     if len(set(values)) < 2:
         return ""

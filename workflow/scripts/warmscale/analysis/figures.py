@@ -102,7 +102,9 @@ def _exponent_frame(wanted: ExponentOf, study: Study, tables: Tables) -> pd.Data
     metric = study.config.metric
     found = exponents(study, Observations.of(study, tables), [metric])
     one = found[wanted.experiments, wanted.factor, wanted.of, metric]
-    return pd.DataFrame([{"reason": one}], columns=COLUMNS) if isinstance(one, str) else exponent_frame(one)
+    if isinstance(one, Exception):
+        return pd.DataFrame([{"reason": str(one)}], columns=COLUMNS)
+    return exponent_frame(one.law)
 
 
 def _window(zoom: Zoom, metric: str) -> Window | None:

@@ -24,7 +24,11 @@ def imported_runs(study: Study) -> Iterator[dict[str, Any]]:
             found = {study.config.metric.name: chance_of(study)}
         row = one.like.columns() | {"run_id": one.run_id, "seed": one.seed, "data_seed": None, "init_seed": None}
         row |= {"experiments": ";".join(study.experiments_of(one.run_id)), "imported": one.row["source"]}
-        row |= {"state": state, "metric_rule": rule, "total_epochs": one.like.content["epochs"]}
+        row |= {
+            "state": state,
+            "metric_rule": rule if one.epochs else "given",
+            "total_epochs": one.like.content["epochs"],
+        }
         row |= {"device_name": one.row.get("device_name"), "epochs_done": len(one.epochs)} | found
         yield row | {f"{metric}_{rule}": value for metric, value in found.items()}
 

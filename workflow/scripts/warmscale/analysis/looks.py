@@ -5,11 +5,13 @@ from __future__ import annotations
 import csv
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from ..records import rows_to_csv, write_atomic
+from ..study.claims import Claim
 from .inference.cell import Cell
 
 
@@ -23,6 +25,10 @@ class Look:
     time: str
     data: str
     """Hash of the values that it was tested on."""
+    claimed: str
+    """Hash of what was claimed."""
+    runs: int
+    """Runs of all its cells."""
     n: int
     """Smallest number of seeds of its cells."""
     p_support: float | None
@@ -33,32 +39,53 @@ class Look:
 COLUMNS = tuple(item.name for item in fields(Look))
 
 
+class LooksError(Exception):
+    """A file of looks that cannot be read, said in one line."""
+
+
 def data_hash(groups: Sequence[Sequence[Cell]]) -> str:
-    """Short hash of the values of cells; the same whatever their order within a cell."""
-    told = [
-        [
-            (cell.label, sorted(cell.values or ()), cell.n, cell.diverged, f"{cell.mean:.12g}", f"{cell.sd:.12g}")
-            for cell in group
-        ]
-        for group in groups
-    ]
+    """Short hash of the values of cells, whatever they are called and in whatever order they are within a cell."""
+    return _short(
+        [[(sorted(cell.values or ()), cell.n, cell.diverged, cell.mean, cell.sd) for cell in group] for group in groups]
+    )
+
+
+def claim_hash(claim: Claim) -> str:
+    """Short hash of what a claim says, but for its words."""
+    return _short(claim.model_dump(exclude={"id", "statement", "source"}, mode="json"))
+
+
+def _short(told: Any) -> str:
     return hashlib.sha256(repr(told).encode()).hexdigest()[:12]
 
 
 def read_looks(path: Path) -> list[Look]:
-    """All looks so far, in their order; none where there is no file."""
+    """All looks so far, in their order; none where there is no file. Raises LooksError where it is damaged."""
     if not path.exists():
         return []
-    with path.open(newline="") as file:
-        return [_look(row) for row in csv.DictReader(file)]
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            rows = csv.DictReader(file)
+            looks = [_look(row) for row in rows]
+        if tuple(rows.fieldnames or ()) != COLUMNS:
+            raise ValueError("columns")
+    except (ValueError, KeyError, TypeError) as error:
+        hint = "restore it, or delete it: looks then count from 1 again"
+        raise LooksError(f"{path}: is not the table of looks that was written there ({error}): {hint}") from error
+    return looks
 
 
-def number_of(claim: str, data: str, looks: Sequence[Look]) -> int:
-    """Number of the look that testing a claim on these data is: a new one only if they have changed."""
+def number_of(claim: str, data: str, runs: int, looks: Sequence[Look]) -> int:
+    """Number of the look that testing a claim on these data is.
+
+    A new one where runs have joined. Other values of as many runs are a correction, and belong to the look before.
+    """
     earlier = [look for look in looks if look.claim == claim]
     if not earlier:
         return 1
-    return earlier[-1].look + (earlier[-1].data != data)
+    if known := [look.look for look in earlier if look.data == data]:
+        return known[-1]
+    return earlier[-1].look + (runs > max(look.runs for look in earlier))
 
 
 def standing(claim: str, number: int, max_looks: int, looks: Sequence[Look]) -> str | None:
@@ -69,11 +96,16 @@ def standing(claim: str, number: int, max_looks: int, looks: Sequence[Look]) -> 
 
 
 def write_looks(path: Path, looks: Sequence[Look], new: Sequence[Look]) -> None:
-    """Add the looks that are new: those of which claim and number do not stand there yet."""
-    known = {(look.claim, look.look) for look in looks}
-    added = [look for look in new if (look.claim, look.look) not in known]
-    if added or not path.exists():
-        write_atomic(path, rows_to_csv([asdict(look) for look in (*looks, *added)], COLUMNS))
+    """Add the looks that are new; one at the same data and claim is renewed: its verdict rests on other claims too."""
+
+    def key(look: Look) -> tuple:
+        return look.claim, look.look, look.data, look.claimed
+
+    known = {key(look): look for look in looks}
+    renewed = [replace(look, time=known[key(look)].time) if key(look) in known else look for look in new]
+    found = list({**known, **{key(look): look for look in renewed}}.values())
+    if found != list(looks) or not path.exists():
+        write_atomic(path, rows_to_csv([asdict(look) for look in found], COLUMNS))
 
 
 def now() -> str:
@@ -83,4 +115,5 @@ def now() -> str:
 
 def _look(row: Mapping[str, str]) -> Look:
     p = {name: float(row[name]) if row[name] else None for name in ("p_support", "p_refute")}
-    return Look(row["claim"], int(row["look"]), row["time"], row["data"], int(row["n"]), verdict=row["verdict"], **p)
+    whole = {name: int(row[name]) for name in ("look", "runs", "n")}
+    return Look(**{name: row[name] for name in ("claim", "time", "data", "claimed", "verdict")}, **whole, **p)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
@@ -14,38 +13,17 @@ from ..study import Study
 from ..study.claims import Claim
 from ..study.errors import suggestion
 from ..study.levels import is_in, is_level, level_value
-from ..study.metric import ACCURACIES, Metric
+from ..study.metric import Metric
 from ..study.recipe import leaves
 from . import style
 from .inference.cell import Cell
-from .levels import experiment_factors
+from .levels import experiment_factors, label_factors
+from .observed_cells import CannotTestError, Group, NotThereError, is_summarised, make_group, matched
 from .tables import Tables
 
 SEED_LEAVES = ("data_seed", "init_seed")
 FOLLOWING = ("worker_batch_size",)
 """Of a trained run: what follows from its recipe and may be the reason for a difference, as images of a BatchNorm."""
-
-
-class NotThereError(Exception):
-    """Why a claim cannot be tested yet: rows are missing."""
-
-
-@dataclass(frozen=True)
-class Group:
-    """The cells of one level, or of one side of a comparison."""
-
-    level: Any
-    """The level of the factor, or the name of the side."""
-    keys: tuple[str, ...]
-    """What tells the cells of the group apart, in words; empty where it has one."""
-    cells: tuple[Cell, ...]
-    """One a key."""
-    rows: pd.DataFrame
-    """(rows: runs with a result, summarised cells): columns of `runs`, and `key`."""
-    value: str
-    """Column of the metric."""
-    failed: int = 0
-    """Runs without a result."""
 
 
 @dataclass(frozen=True)
@@ -60,67 +38,90 @@ class Observations:
     """{experiment: its factors}."""
     apart: tuple[str, ...]
     """Columns of rows that tell cells apart."""
+    spreads: dict[tuple, list[Cell]] = field(default_factory=dict, compare=False)
+    """{(experiments, metric): their cells}, as far as they were asked for."""
 
     @classmethod
     def of(cls, study: Study, tables: Tables) -> Observations:
         """The rows of these tables."""
         names = [experiment.name for experiment in study.config.experiments]
         factors = {name: experiment_factors(study, tables.points, name) for name in names}
-        known = tables.points[tables.points["known_n"].notna()].drop_duplicates("run_id").drop(columns="experiment")
-        runs = tables.runs.set_index("run_id", drop=False)
-        rows = pd.concat([runs, known.set_index("run_id", drop=False)]) if len(known) else runs
         named = dict.fromkeys(factor for names in factors.values() for factor in names)
         trained = (*(leaf for leaf in leaves() if leaf not in SEED_LEAVES), *FOLLOWING)
         apart = tuple(named) if study.is_replayed else trained
-        return cls(rows, tables.points, factors, apart)
+        return cls(_rows(study, tables), tables.points, factors, apart)
 
     def groups(self, claim: Claim, metric: Metric, experiment: str) -> list[Group]:
-        """The levels that a claim is about, numbers ascending, of each the cells that all of them have.
+        """The levels that a claim is about, in order, of each the cells that all of them have.
 
-        Raises NotThereError where a level has no row or a run of it has not ended.
+        Raises NotThereError where a level has no row or a run of it has not ended, and CannotTestError.
         """
-        factor, levels = claim.varied, self._levels(experiment, claim.varied)
-        wanted = [*(claim.levels or ()), *([claim.level] if "level" in claim.model_fields_set else [])]
+        factor, wanted = claim.varied, [*(claim.levels or ())]
+        wanted += [claim.level] if "level" in claim.model_fields_set else []
+        levels = self._levels(experiment, factor, keep_empty=None in wanted)
         for level in wanted:
             if not any(is_level(there, level) for there in levels):
                 raise NotThereError(f"no row of {experiment} has {factor} {style.level_label(level_value(level))}")
         if claim.levels or claim.kind in {"above", "below"}:
             levels = [level for level in levels if any(is_level(level, named) for named in wanted)]
-        if claim.kind in {"better", "equivalent"}:
+        ordered = claim.kind in {"increasing", "decreasing"} and not _all_numbers(levels)
+        if ordered and not claim.levels:
+            raise CannotTestError(f"{factor} has levels that are no numbers: write `levels` in their order")
+        if claim.levels and (ordered or claim.kind in {"better", "equivalent"}):
             levels = [next(there for there in levels if is_level(there, level)) for level in claim.levels]
-        return _matched(self._at_levels(experiment, factor, levels, metric))
+        return matched(self._at_levels(experiment, factor, levels, metric))
+
+    def sides(self, claim: Claim, metric: Metric) -> list[Group]:
+        """The rows that the filters choose, a and maybe b, of each the cells that both have; raises as `groups`."""
+        chosen = {name: self._chosen(claim, name) for name in ("a", "b") if getattr(claim, name) is not None}
+        filtered = {column for name in chosen for column in getattr(claim, name)}
+        varying = {name: self._varying(rows) for name, rows in chosen.items()}
+        within = {column for columns in varying.values() for column in columns} - filtered
+        beside = [column for column in self.apart if column in within]
+        if len(chosen) == 1:
+            beside = []
+        elif len(set(chosen["a"].index) & set(chosen["b"].index)):
+            raise CannotTestError("a and b have rows in common: nothing can be compared with itself")
+        return matched([make_group(name, rows, metric, varying[name], beside) for name, rows in chosen.items()])
 
     def levels_of(self, experiment: str, factor: str, metric: Metric) -> list[Group]:
-        """All levels of a factor, numbers ascending, of each all cells; raises NotThereError as `groups` does."""
+        """All levels of a factor, numbers ascending, of each all cells; raises as `groups` does."""
         return self._at_levels(experiment, factor, self._levels(experiment, factor), metric)
 
-    def side(self, claim: Claim, metric: Metric, name: str) -> Group:
-        """The rows that a filter chooses, a or b; raises NotThereError as `groups` does."""
+    def cells_around(self, groups: Sequence[Group], metric: Metric) -> list[Cell]:
+        """The cells of all experiments that rows of these groups belong to, whose runs have ended: for their spread."""
+        ids = pd.concat([group.rows["run_id"] for group in groups])
+        experiments = tuple(self.members.loc[self.members["run_id"].isin(ids), "experiment"].unique())
+        if not experiments:
+            return [cell for group in groups for cell in group.cells]
+        if (experiments, metric) not in self.spreads:
+            around = self.members.loc[self.members["experiment"].isin(experiments), "run_id"].unique()
+            rows = self.rows.loc[around]
+            rows = rows[rows["state"].isin(OUTCOMES) | is_summarised(rows)]
+            self.spreads[experiments, metric] = list(make_group("", rows, metric, self._varying(rows)).cells)
+        return self.spreads[experiments, metric]
+
+    def _chosen(self, claim: Claim, name: str) -> pd.DataFrame:
+        """The rows of one filter."""
         wanted = getattr(claim, name)
         rows = self._of(claim.experiment).drop_duplicates("run_id") if claim.experiment else self.rows
         if unknown := [column for column in wanted if column not in rows]:
             raise NotThereError(f"no row has a column {unknown[0]}: {suggestion(unknown[0], list(map(str, rows)))}")
         chosen = rows[[is_in(row, wanted) for row in rows[list(wanted)].to_dict("records")]]
         if chosen.empty:
-            shown = ", ".join(f"{name} {style.level_label(level_value(level))}" for name, level in wanted.items())
+            shown = ", ".join(f"{column} {style.level_label(level_value(level))}" for column, level in wanted.items())
             raise NotThereError(f"no row has {shown}")
-        return self._group(name, chosen, metric, self._varying(chosen))
+        return chosen
 
-    def cells_around(self, groups: Sequence[Group], metric: Metric) -> list[Cell]:
-        """The cells of all experiments that rows of these groups belong to, whose runs have ended: for their spread."""
-        ids = pd.concat([group.rows["run_id"] for group in groups])
-        experiments = self.members.loc[self.members["run_id"].isin(ids), "experiment"].unique()
-        around = self.members.loc[self.members["experiment"].isin(experiments), "run_id"].unique()
-        rows = self.rows.loc[around]
-        ended = rows["state"].isin(OUTCOMES) | _summarised(rows)
-        return list(self._group("", rows[ended], metric, self._varying(rows)).cells)
-
-    def _levels(self, experiment: str, factor: str) -> list[Any]:
+    def _levels(self, experiment: str, factor: str, keep_empty: bool = False) -> list[Any]:
         if factor not in self.factors[experiment]:
-            known = suggestion(factor, list(self.factors[experiment]))
+            known = suggestion(factor, list(self.factors[experiment])) if self.factors[experiment] else "it has none"
             raise NotThereError(f"{factor} is no factor of {experiment}: {known}")
         own = self.members[self.members["experiment"] == experiment]
-        return _ordered(own[factor].drop_duplicates().tolist())
+        levels = own[factor].drop_duplicates().tolist()
+        given = [level for level in levels if not _is_empty(level)]
+        empty = [None] if keep_empty and len(given) < len(levels) else []
+        return [*empty, *(sorted(given, key=float) if _all_numbers(given) else given)]
 
     def _at_levels(self, experiment: str, factor: str, levels: Sequence[Any], metric: Metric) -> list[Group]:
         rows = self._of(experiment)
@@ -129,7 +130,8 @@ class Observations:
         # what goes along with a level, as workers do with a mini-batch size, does not tell its cells apart
         varying = {column for own in chosen.values() for column in self._varying(own)}
         others = [column for column in self.apart if column in varying and column != factor]
-        return [self._group(level, own, metric, others) for level, own in chosen.items()]
+        told = label_factors(rows, others) if others else ()
+        return [make_group(level, own, metric, told, told) for level, own in chosen.items()]
 
     def _of(self, experiment: str) -> pd.DataFrame:
         """The rows of an experiment with its own levels: a run of several points may have those of another one."""
@@ -137,83 +139,37 @@ class Observations:
         return self.rows.loc[own["run_id"]].assign(**{name: own[name].to_numpy() for name in self.factors[experiment]})
 
     def _varying(self, rows: pd.DataFrame) -> list[str]:
-        """Columns that tell the cells of these rows apart."""
-        return [column for column in self.apart if rows[column].nunique(dropna=False) > 1]
+        """Columns that tell the cells of these rows apart, but for those that go along with the ones before them."""
+        varying = [column for column in self.apart if column in rows and rows[column].nunique(dropna=False) > 1]
+        return list(label_factors(rows, varying)) if varying else []
 
     def _check_apart(self, chosen: Mapping[Any, pd.DataFrame]) -> None:
-        """Raise NotThereError where a run stands in two cells: schedules that are equal at every step are one run."""
+        """Raise CannotTestError where a run stands in two cells: schedules that are equal at every step are one run."""
         ids = pd.concat([own["run_id"] for own in chosen.values()])
         if ids.duplicated().any():
-            raise NotThereError(
-                f"{ids[ids.duplicated()].nunique()} of its runs stand in several cells: they are the same"
-            )
-
-    def _group(self, level: Any, rows: pd.DataFrame, metric: Metric, apart: Sequence[str]) -> Group:
-        value = f"{metric.name}_{metric.of_run}" if metric.of_run and metric.name in ACCURACIES else metric.name
-        value = value if value in rows else metric.name
-        summarised = _summarised(rows)
-        if summarised.any():
-            rows = rows[~summarised | (rows["known_metric"] == metric.name)]
-            summarised = summarised[rows.index]
-        if rows.empty or (value not in rows and not summarised.all()):
-            raise NotThereError(f"no row has a column {metric.name}")
-        ended = summarised | rows["state"].isin([*OUTCOMES, "failed"])
-        if not ended.all():
-            raise NotThereError(f"{(~ended).sum()} of {len(rows)} runs have not ended")
-        keys = rows[list(apart)].apply(lambda row: style.cell_label(row, apart), axis=1) if apart else ""
-        rows = rows.assign(key=keys)
-        failed = int((rows["state"] == "failed").sum())
-        rows = rows[rows["state"].isin(OUTCOMES) | summarised]
-        if rows.empty:
-            raise NotThereError("all of its runs failed")
-        where = style.level_label(level)
-        found = {key: _cell(", ".join(filter(None, (where, key))), own, value) for key, own in rows.groupby("key")}
-        if all(cell.runs == 0 for cell in found.values()):
-            raise NotThereError(f"no row has a value of {metric.name}")
-        return Group(level, tuple(found), tuple(found.values()), rows, value, failed)
+            count = ids[ids.duplicated()].nunique()
+            raise CannotTestError(f"{count} of its runs stand in several cells: they are the same")
 
 
-def _summarised(rows: pd.DataFrame) -> pd.Series:
-    """Which rows stand for a whole cell."""
-    return rows["known_n"].notna() if "known_n" in rows else pd.Series(False, index=rows.index)
+def _rows(study: Study, tables: Tables) -> pd.DataFrame:
+    """Runs and summarised cells, these with the recipe of the cell that they were imported for, if they were."""
+    known = tables.points[tables.points["known_n"].notna()].drop_duplicates("run_id").drop(columns="experiment")
+    runs = tables.runs.set_index("run_id", drop=False)
+    if known.empty:
+        return runs
+    if study.imported:
+        like = {
+            run_id: study.imported[run_id].like.columns() | {"imported": study.imported[run_id].row["source"]}
+            for run_id in known["run_id"]
+        }
+        recipes = pd.DataFrame(like.values(), index=list(like)).drop(columns=["seed", *SEED_LEAVES])
+        shown = known.set_index("run_id", drop=False)
+        known = pd.concat([shown[[name for name in shown if name not in recipes]], recipes], axis=1)
+    return pd.concat([runs, known.set_index("run_id", drop=False)])
 
 
-def _cell(label: str, rows: pd.DataFrame, value: str) -> Cell:
-    """The cell of these rows: of its runs, or else of its summary."""
-    known = rows[_summarised(rows)]
-    runs = rows.drop(known.index)
-    if runs.empty and len(known):
-        first = known.iloc[0]
-        n, diverged = int(first["known_n"]), first["known_diverged"]
-        sd = float(first["known_sd"]) if n > 1 else math.nan
-        return Cell(label, n, float(first["known_mean"]), sd, None, 0 if pd.isna(diverged) else int(diverged))
-    runs = runs.sort_values("seed", kind="stable")
-    diverged = runs["state"] == "diverged"
-    return Cell.of(label, runs.loc[~diverged, value].dropna(), int(diverged.sum()))
-
-
-def _matched(groups: Sequence[Group]) -> list[Group]:
-    """The groups with the cells that all of them have."""
-    shared = set.intersection(*(set(group.keys) for group in groups))
-    if not shared:
-        raise NotThereError("its levels have no cell in common: they differ in other factors too")
-    return [
-        replace(
-            group,
-            keys=tuple(key for key in group.keys if key in shared),
-            cells=tuple(cell for key, cell in zip(group.keys, group.cells, strict=True) if key in shared),
-            rows=group.rows[group.rows["key"].isin(shared)],
-        )
-        for group in groups
-    ]
-
-
-def _ordered(levels: Sequence[Any]) -> list[Any]:
-    """Numbers ascending, also those in a column of text; words as they come. Empty: not a level of this experiment."""
-    given = [level for level in levels if not _is_empty(level)]
-    numbers = pd.to_numeric(pd.Series(given, dtype=object), errors="coerce")
-    order = numbers.argsort(kind="stable") if numbers.notna().all() else range(len(given))
-    return [given[index] for index in order]
+def _all_numbers(levels: Sequence[Any]) -> bool:
+    return bool(pd.to_numeric(pd.Series(list(levels), dtype=object), errors="coerce").notna().all())
 
 
 def _is_empty(level: Any) -> bool:

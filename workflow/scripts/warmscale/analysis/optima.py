@@ -13,7 +13,8 @@ from ..study.metric import Metric
 from .catalogue import exponents_of
 from .inference.cell import Cell, pooled_sd
 from .inference.optimum import Optimum, optimum
-from .observations import NotThereError, Observations
+from .observations import Observations
+from .observed_cells import CannotTestError, NotThereError
 
 WARMUP, SIZE = "warmup_epochs", "mini_batch_size"
 FEWEST_LEVELS = 3
@@ -47,7 +48,7 @@ def curves(observations: Observations, metric: Metric, experiment: str, factor: 
     groups = observations.levels_of(experiment, factor, metric)
     numbers = [_number(group.level) for group in groups]
     if any(number is None for number in numbers):
-        raise NotThereError(f"{factor} has levels in {experiment} that are no numbers")
+        raise CannotTestError(f"{factor} has levels in {experiment} that are no numbers")
     labels = dict.fromkeys(key for group in groups for key in group.keys)
     found = []
     for label in labels:
@@ -62,7 +63,7 @@ def curves(observations: Observations, metric: Metric, experiment: str, factor: 
         size = _number(sizes[0]) if len(sizes) == 1 else None
         levels, cells = zip(*pairs, strict=True)
         found.append(Curve(experiment, math.nan if size is None else size, label, _scaling(rows), levels, cells, rows))
-    return found
+    return sorted(found, key=lambda curve: (math.inf if math.isnan(curve.size) else curve.size, curve.label))
 
 
 def optimum_rows(study: Study, observations: Observations) -> list[dict[str, Any]]:
@@ -75,7 +76,7 @@ def optimum_rows(study: Study, observations: Observations) -> list[dict[str, Any
                 continue
             try:
                 found = curves(observations, study.config.metric, experiment, factor, of)
-            except NotThereError:
+            except (NotThereError, CannotTestError):
                 continue  # claims about it say why
             around = pooled_sd([cell for curve in found for cell in curve.cells])
             rows += [
@@ -86,7 +87,8 @@ def optimum_rows(study: Study, observations: Observations) -> list[dict[str, Any
 
 def _optimum_row(study: Study, curve: Curve, factor: str, of: str, spread: float) -> dict[str, Any]:
     metric = study.config.metric
-    found = optimum(curve.levels, curve.cells, sign=metric.sign, alpha=1 - study.config.confidence, spread=spread)
+    alpha, longest = 1 - study.config.confidence, longest_warmup(curve) if factor == WARMUP else math.inf
+    found = optimum(curve.levels, curve.cells, sign=metric.sign, alpha=alpha, spread=spread, longest=longest)
     row = {
         "experiment": curve.experiment,
         "factor": factor,
@@ -107,6 +109,12 @@ def _optimum_row(study: Study, curve: Curve, factor: str, of: str, spread: float
         "reason": found.reason,
     }
     return row | (_in_steps(study, curve, found) if factor == WARMUP else {})
+
+
+def longest_warmup(curve: Curve) -> float:
+    """No warmup is longer than training, as far as that is known."""
+    epochs = curve.rows["epochs"].dropna() if "epochs" in curve.rows else []
+    return float(min(epochs)) if len(epochs) else math.inf
 
 
 def _in_steps(study: Study, curve: Curve, found: Optimum) -> dict[str, float]:
@@ -151,7 +159,8 @@ def _rise(rows: pd.DataFrame) -> float | None:
 
 def _scaling(rows: pd.DataFrame) -> str:
     """The rule of the learning rate, as rows have it: its name, with the exponent of a power."""
-    column = next((name for name in ("lr_scaling.rule", "lr_scaling", "lr_rule") if name in rows), None)
+    named = ["lr_scaling.rule", *(str(name) for name in rows if "scaling" in str(name)), "lr_rule"]
+    column = next((name for name in named if name in rows), None)
     rules = rows[column].dropna().unique() if column else []
     if len(rules) != 1:
         return "; ".join(map(str, rules))

@@ -8,9 +8,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from ..replay import Imported, read_replayed
+from ..replay import Imported, ReplayError, read_replayed
 from ..replay.wanted import DEFAULT_RULE, referenced_metrics
 from ..study import Study
+from ..study.errors import shown
 from ..study.levels import is_in
 from .published import write_described
 from .schemas import STEPS, points_schema, shared_type
@@ -23,6 +24,8 @@ RUN_COLUMNS = ("run_id", "experiments", "seed", "state", "metric_rule", "total_e
 def make_replayed_tables(study: Study, tables: Path) -> None:
     """Read the sources of a study into a folder of tables; raises ReplayError with all that is wrong with them."""
     metrics, found = referenced_metrics(study), read_replayed(study)
+    if empty := _experiments_without_rows(study, found):
+        raise ReplayError(empty)
     rows = _run_rows(study, found)
     columns = list(dict.fromkeys([*RUN_COLUMNS, *metrics, *found.factors, *found.runs.columns]))
     _write(rows, columns, metrics, tables / "runs")
@@ -32,6 +35,16 @@ def make_replayed_tables(study: Study, tables: Path) -> None:
     write_described(_points(study, found), points_schema(levels), tables / "points")
     write_described([], STEPS, tables / "steps")
     write_described([{"note": note} for note in found.notes], NOTES, tables / "notes")
+
+
+def _experiments_without_rows(study: Study, found: Imported) -> list[str]:
+    """A line for every experiment that selects nothing."""
+    rows = (*found.runs.rows, *found.cells.rows)
+    return [
+        f"experiments.{one.name}.where: {shown(one.where)} selects no row"
+        for one in study.config.experiments
+        if not any(is_in(row, one.where) for row in rows)
+    ]
 
 
 def _run_rows(study: Study, found: Imported) -> list[dict[str, Any]]:

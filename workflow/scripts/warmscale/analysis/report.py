@@ -17,7 +17,7 @@ from ..study import Study
 from ..study.metric import ACCURACIES
 from . import page_text, runs_page, style
 from .captions import STUDY_WIDE, caption, exponent_caption
-from .catalogue import VERDICTS, FigureEntry, figures_of
+from .catalogue import FigureEntry, figures_of
 from .figures import partial_mark
 from .frames import final_frame
 from .levels import experiment_factors, level_points
@@ -43,7 +43,9 @@ def page(
     records: None of replayed results; made: the folder that has figures/ and tables/ of the study; as_of: when the
     records were read, seconds since 1970, for a page that is made outside of its rule, and so without a bundle.
     """
-    claims, optima, exponents = (read_rows(made / "tables" / f"{table}.csv") for table in VERDICTS)
+    claims, optima, exponents = (
+        read_rows(made / "tables" / f"{table}.csv") for table in ("claims", "optimum", "exponent")
+    )
     return _template(template).render(
         study=study,
         states=runs_page.states(tables.runs),

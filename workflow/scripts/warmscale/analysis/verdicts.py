@@ -7,15 +7,20 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from ..records import rows_to_csv, write_atomic
 from ..study import Study
 from .catalogue import exponents_of
 from .claims import TestedClaim, test_claims
-from .exponents import EXPONENT_COLUMNS, exponent_row, exponents, scaling_of
+from .exponents import EXPONENT_COLUMNS, exponent_row, exponents
+from .frames import final_frame
 from .inference.verdict import Decision, decide, seeds_needed
-from .looks import Look, now, number_of, read_looks, standing, write_looks
+from .levels import experiment_factors, level_points
+from .looks import Look, claim_hash, now, number_of, read_looks, standing, write_looks
 from .observations import Observations
 from .optima import OPTIMUM_COLUMNS, optimum_rows
+from .statistics import cells
 from .tables import Tables
 
 CLAIM_COLUMNS = (
@@ -24,11 +29,15 @@ CLAIM_COLUMNS = (
     "p_support", "p_refute", "p_support_adjusted", "p_refute_adjusted",
     "n", "diverged", "seeds_needed", "looks", "note", "metric", "estimand", "source",
 )  # fmt: skip
+CELL_COLUMNS = (
+    "seeds", "n", "mean", "sd", "ci_low", "ci_high", "diverged", "divergence_low", "divergence_high", "failed",
+    "pending", "summarised",
+)  # fmt: skip
 LOOKS = "looks.csv"
 
 
 def make_verdicts(study: Study, tables: Tables, results: Path, folder: Path | None = None) -> None:
-    """Write claims, optimum and exponent into results/<study>/tables, or another folder, and the looks beside them."""
+    """Write VERDICTS into results/<study>/tables, or another folder, and the looks beside them."""
     folder = folder or results / "tables"
     observations = Observations.of(study, tables)
     metrics = list(
@@ -41,18 +50,29 @@ def make_verdicts(study: Study, tables: Tables, results: Path, folder: Path | No
     write_looks(results / LOOKS, earlier, looks)
     wanted = exponents_of(study)
     metric = study.config.metric
-    own = [
-        exponent_row(
-            one, found[one.experiments, one.factor, one.of, metric], study, scaling_of(observations, one, metric)
-        )
-        for one in wanted
-    ]
+    own = [exponent_row(one, found[one.experiments, one.factor, one.of, metric], study) for one in wanted]
     for name, columns, content in (
         ("claims", CLAIM_COLUMNS, rows),
         ("optimum", OPTIMUM_COLUMNS, optimum_rows(study, observations)),
         ("exponent", EXPONENT_COLUMNS, own),
     ):
         write_atomic(folder / f"{name}.csv", rows_to_csv([_as_text(row) for row in content], columns))
+    write_atomic(folder / "cells.csv", cells_table(study, tables).to_csv(index=False, lineterminator="\n"))
+
+
+def cells_table(study: Study, tables: Tables) -> pd.DataFrame:
+    """A row a cell of each experiment: experiment, level (its label), metric, its factors, and `statistics.cells`."""
+    metric, found = study.config.metric.name, []
+    for experiment in study.config.experiments:
+        factors = experiment_factors(study, tables.points, experiment.name)
+        own, names = level_points(tables.points, experiment.name, factors)
+        rows = cells(final_frame(own, tables.runs, names, metric), ["level", *names], metric)
+        rows.insert(0, "experiment", experiment.name)
+        rows.insert(2, "metric", metric)
+        found.append(rows)
+    table = pd.concat(found, ignore_index=True)
+    last = [name for name in CELL_COLUMNS if name in table]
+    return table[[*(name for name in table if name not in last), *last]]
 
 
 def claim_rows(
@@ -60,7 +80,7 @@ def claim_rows(
 ) -> tuple[list[dict[str, Any]], list[Look]]:
     """A row a claim, and the looks that this makes."""
     config = study.config
-    numbers = [number_of(one.claim.id, one.data, earlier) if one.is_look else 0 for one in tested]
+    numbers = [number_of(one.claim.id, one.data, one.runs, earlier) if one.is_look else 0 for one in tested]
     evidence = [one.evidence for one in tested]
     rule = {"confidence": config.confidence, "familywise": config.familywise, "max_looks": config.max_looks}
     stands = [
@@ -69,32 +89,39 @@ def claim_rows(
     ]
     decisions = decide(evidence, looks=numbers, standing=stands, **rule)
     seeds = seeds_needed(evidence, decisions, max_seeds=config.max_seeds, **rule)
+    # no seed changes a verdict that stands
+    seeds = [None if number > config.max_looks else needed for needed, number in zip(seeds, numbers, strict=True)]
     rows = [
-        _row(one, decision, number, needed, study)
+        _row(one, decision, number, needed, study, _history(one, number, study, earlier))
         for one, decision, number, needed in zip(tested, decisions, numbers, seeds, strict=True)
     ]
     looks = [
         Look(
-            one.claim.id,
-            number,
-            now(),
-            one.data,
-            one.evidence.n,
-            one.evidence.p_support,
-            one.evidence.p_refute,
-            decision.verdict,
+            claim=one.claim.id,
+            look=number,
+            time=now(),
+            data=one.data,
+            claimed=claim_hash(one.claim),
+            runs=one.runs,
+            n=one.evidence.n,
+            p_support=one.evidence.p_support,
+            p_refute=one.evidence.p_refute,
+            verdict=row["verdict"],
         )
-        for one, decision, number in zip(tested, decisions, numbers, strict=True)
+        for one, row, number in zip(tested, rows, numbers, strict=True)
         if one.is_look
     ]
     return rows, looks
 
 
-def _row(one: TestedClaim, decision: Decision, look: int, needed: int | None, study: Study) -> dict[str, Any]:
+def _row(
+    one: TestedClaim, decision: Decision, look: int, needed: int | None, study: Study, notes: Sequence[str]
+) -> dict[str, Any]:
     claim, found, config = one.claim, one.evidence, study.config
     row = {"claim": claim.id, "statement": claim.statement, "kind": claim.kind, "source": claim.source}
-    row |= {"verdict": decision.verdict, "looks": look, "metric": one.metric.name}
-    row |= {"note": "; ".join([*one.notes, *decision.notes])}
+    verdict = "inconclusive" if found is None and one.is_there else decision.verdict
+    row |= {"verdict": verdict, "looks": look, "metric": one.metric.name}
+    row |= {"note": "; ".join([*one.notes, *decision.notes, *notes])}
     if found is None:
         return row
     half = (1 - config.confidence) / 2
@@ -113,6 +140,19 @@ def _row(one: TestedClaim, decision: Decision, look: int, needed: int | None, st
         "diverged": found.diverged,
         "seeds_needed": f">{config.max_seeds}" if needed is not None and needed > config.max_seeds else needed,
     }
+
+
+def _history(one: TestedClaim, number: int, study: Study, earlier: Sequence[Look]) -> list[str]:
+    """What looks before this one say about it."""
+    own = [look for look in earlier if look.claim == one.claim.id and one.is_look]
+    notes = []
+    if any(look.claimed != claim_hash(one.claim) for look in own):
+        notes.append("it said something else at an earlier look")
+    if any(look.look == number and look.data != one.data and look.runs >= one.runs for look in own):
+        notes.append("its values were other ones before, of as many runs: taken as a correction")
+    if number > study.config.max_looks:
+        notes.append("the estimate is of newer values than the verdict")
+    return notes
 
 
 def _as_text(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -122,11 +122,11 @@ def explained(
 def _study(config_file: Path, site: Site) -> Study:
     from ..cluster.site import placement_of
     from ..config_files import read_config
-    from ..study import load_study
+    from ..study import load_trained
 
     raw = dict(read_config(config_file))
     raw.pop("site", None)
-    return load_study(raw | {"placement": placement_of(raw.get("placement"), site)})
+    return load_trained(raw | {"placement": placement_of(raw.get("placement"), site)})
 
 
 def _submission(

@@ -17,7 +17,7 @@ from ..cluster.resources import place_on
 from ..cluster.site import Site, SiteError, load_site, placement_of, site_of_profile
 from ..cluster.walltime import job_id
 from ..config_files import read_config
-from ..study import StudyError, load_study
+from ..study import StudyError, load_trained
 from .findings import Lines, counted, fail, ok, some, warn
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def study_on(config_file: Path, site: Site) -> Study:
     """The study as the workflow sees it on a site; raises StudyError."""
     raw = dict(read_config(config_file))
     raw.pop("site", None)
-    return load_study(raw | {"placement": placement_of(raw.get("placement"), site)})
+    return load_trained(raw | {"placement": placement_of(raw.get("placement"), site)})
 
 
 def study_lines(config_file: Path, site: Site, found: list[Study]) -> Lines:

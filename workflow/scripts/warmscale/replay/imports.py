@@ -6,10 +6,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from ..study.errors import closest, suggestion
 from ..study.levels import is_in, level_value
 from ..study.metric import ACCURACIES
 from ..study.replay import Replay
 from .errors import ReplayError
+from .names import is_metric, is_reserved
 from .sources import read_sources
 
 if TYPE_CHECKING:
@@ -67,7 +69,10 @@ def read_imports(replay: Replay, runs: Mapping[str, Run], rule: str) -> list[Imp
     A row belongs to the planned runs that have the values of all its columns that are columns of `runs`; they must be
     of one cell.
     """
-    found = read_sources(replay, metrics=["top1"], referenced=[], rule=rule)
+    try:
+        found = read_sources(replay, metrics=["top1"], referenced=[], rule=rule)
+    except ReplayError as error:
+        raise ReplayError([_of_import(line) for line in error.lines]) from error
     cells = _cells(runs.values())
     columns = set(next(iter(runs.values())).columns()) - SEEDS
     problems: list[str] = []
@@ -76,11 +81,13 @@ def read_imports(replay: Replay, runs: Mapping[str, Run], rule: str) -> list[Imp
     for row in found.epochs.rows:
         curves.setdefault(row["run_id"], []).append(row)
     for row in found.runs.rows:
-        if like := _cell_of(_settings(row, found.factors, columns), row["source"], cells, columns, problems):
+        if row["state"] == "failed":
+            continue  # the planned run is trained: there is no result that could stand for it
+        if like := _cell_of(_settings(row), row["source"], cells, columns, problems):
             name = f"imported-{row['run_id']}"
             imported.append(ImportedRun(name, like, row["seed"], row, tuple(curves.get(row["run_id"], ()))))
     for index, row in enumerate(found.cells.rows, start=1):
-        if like := _cell_of(_settings(row, found.factors, columns), row["source"], cells, columns, problems):
+        if like := _cell_of(_settings(row), row["source"], cells, columns, problems):
             imported.append(ImportedRun(f"imported-cell-{index}", like, None, row))
     problems += _twice(imported)
     if problems:
@@ -101,19 +108,28 @@ def _cells(runs: Iterable[Run]) -> dict[str, Run]:
     return cells
 
 
-def _settings(row: Mapping[str, Any], factors: Sequence[str], columns: set[str]) -> dict[str, Any]:
-    """What a row says of its recipe."""
-    named = {name: row[name] for name in row if name in columns or name in factors}
-    return {name: value for name, value in named.items() if value is not None and name not in NOT_SETTINGS}
+def _of_import(line: str) -> str:
+    """A line about sources, with the key that they stand under."""
+    return line.replace("replay.", "import.", 1).replace("under replay", "under import")
+
+
+def _settings(row: Mapping[str, Any]) -> dict[str, Any]:
+    """What a row says of its recipe: all but its results, and what is known to be no setting, as a host or a date."""
+    return {
+        name: value
+        for name, value in row.items()
+        if value is not None and name not in NOT_SETTINGS and not is_metric(name) and not is_reserved(name)
+    }
 
 
 def _cell_of(
     settings: Mapping[str, Any], source: str, cells: Mapping[str, Run], columns: set[str], problems: list[str]
 ) -> Run | None:
     """The one cell that has these settings; None and a problem where there is none, or more than one."""
-    shown = ", ".join(f"{name} {level_value(value)}" for name, value in settings.items()) or "no settings"
+    shown = ", ".join(f"{name} {level_value(value)}" for name, value in settings.items()) or "a row without settings"
     if unknown := sorted(settings.keys() - columns):
-        problems.append(f"import: {source}: {unknown[0]} is no column of runs: rename it, or take it out")
+        hint = suggestion(unknown[0], sorted(columns)) if closest(unknown[0], sorted(columns)) else "rename it"
+        problems.append(f"import: {source}: {unknown[0]} is no column of runs: {hint} Or take it out")
         return None
     fitting = [run for run in cells.values() if is_in(run.columns(), settings)]
     if not fitting:
@@ -133,7 +149,10 @@ def _differing(runs: Sequence[Run]) -> Iterator[str]:
 def _twice(imported: Sequence[ImportedRun]) -> Iterator[str]:
     """Rows that stand for the same run or cell."""
     first: dict[tuple, ImportedRun] = {}
+    summarised = {cell_key(one.like) for one in imported if one.seed is None}
     for one in imported:
+        if one.seed is not None and cell_key(one.like) in summarised:
+            yield f"import: {one.row['source']}: the cell of {one.like.run_id} has single runs and a summary: keep one"
         key = (cell_key(one.like), one.seed, one.row.get("metric"))
         if (before := first.setdefault(key, one)) is not one:
             yield f"import: {one.row['source']}: seed {one.seed} of the cell of {before.like.run_id} stands twice"

@@ -10,7 +10,8 @@ from pydantic import Field, field_validator, model_validator
 from .metric import Metric
 from .recipe import NonNegative, Number, Positive, Strict
 
-ClaimId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=60)]
+ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+ClaimId = Annotated[str, Field(pattern=ID_PATTERN, max_length=60)]
 Filter = Annotated[dict[str, Any], Field(min_length=1)]
 """{column of `runs`: value, or a list of values}; rows must have all of them."""
 
@@ -114,6 +115,8 @@ class Claim(Strict):
             )
         if self.kind in {"better", "equivalent"} and self.levels and len(self.levels) != 2:
             raise ValueError(f"levels are {len(self.levels)}, {self.kind} compares two: a first, then b")
+        if repeated := [level for index, level in enumerate(self.levels or []) if level in self.levels[:index]]:
+            raise ValueError(f"levels: {repeated[0]} stands twice")
         if self.kind == "equivalent" and not self.margin:
             raise ValueError(
                 "margin is 0: no two cells can be shown to be the same, give a difference that does not matter"

@@ -10,7 +10,9 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from .claims import ID_PATTERN
 from .config import NAME_PATTERN
+from .metric import COLUMN_PATTERN
 from .recipe import OWN_MODEL_PATTERN
 
 KEY_ERRORS = {"extra_forbidden", "invalid_key"}
@@ -19,6 +21,8 @@ UNION_MEMBERS = {"WarmupRule", "int", "float", "str", "bool", "[key]"}
 PATTERNS = {
     NAME_PATTERN: "lower-case letters, digits, - and _, a letter first",
     OWN_MODEL_PATTERN: "package.module:function",
+    ID_PATTERN: "letters, digits, dots, - and _, a letter or digit first",
+    COLUMN_PATTERN: "the name of a column: letters, digits, dots and _, a letter first",
 }
 """What a pattern means."""
 SHOWN_CHARACTERS = 80
@@ -141,9 +145,10 @@ def _number_hint(items: Sequence[Mapping[str, Any]]) -> str:
 def _known_keys(model: type[BaseModel], location: tuple) -> list[str]:
     """The keys of the model that a location leads to."""
     for part in location:
-        if not isinstance(part, str) or part not in model.model_fields:
+        fields = {field.alias or name: field for name, field in model.model_fields.items()}
+        if part not in fields:
             continue
-        inner = _model_in(model.model_fields[part].annotation)
+        inner = _model_in(fields[part].annotation)
         model = inner or model
     return [field.alias or name for name, field in model.model_fields.items()]
 

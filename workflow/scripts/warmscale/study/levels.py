@@ -24,7 +24,7 @@ def level_value(value: Any) -> Any:
 
 def is_level(value: Any, wanted: Any) -> bool:
     """Whether a value of a table is the level that a config names; 5 is 5.0, and true is not 1."""
-    found, level = level_value(value), level_value(wanted)
+    found, level = (None if each != each else each for each in (level_value(value), level_value(wanted)))  # NaN: empty
     if found is None or level is None or isinstance(found, bool) or isinstance(level, bool):
         return found is level
     if isinstance(found, int | float) != isinstance(level, int | float):

@@ -39,6 +39,14 @@ def load_study(raw: Mapping[str, Any]) -> Study:
     return _load_replayed(raw) if "replay" in raw else _load_trained(raw)
 
 
+def load_trained(raw: Mapping[str, Any]) -> Study:
+    """The same, of a study that trains; raises StudyError for one of replayed results too."""
+    study = load_study(raw)
+    if study.is_replayed:
+        raise StudyError([f"replay: study {study.name} trains nothing, so it has no runs to start"])
+    return study
+
+
 def _load_replayed(raw: Mapping[str, Any]) -> Study:
     config, lines = _parse(raw, ReplayedConfig)
     if foreign := [key for key in ("dataset", "recipe", "seeds") if key in raw]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from .recipe import Strict
 
@@ -14,15 +14,27 @@ ACCURACIES = ("top1", "top5")
 """What our own runs are measured by at every epoch."""
 
 
+COLUMN_PATTERN = r"^[A-Za-z_][A-Za-z0-9_.]*$"
+SMALL_IS_BETTER = ("err", "loss", "time", "hour", "sec", "min", "perplexity", "memory")
+"""Beginnings of words in names of metrics of which less is better, as far as one can tell: their goal must be said."""
+
+
 class Metric(Strict):
     """The one number of a run."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_.]*$", max_length=60)] = "top1"
+    name: Annotated[str, Field(pattern=COLUMN_PATTERN, max_length=60)] = "top1"
     """A column of numbers of tables/runs.csv."""
     goal: Literal["maximize", "minimize"] = "maximize"
     """Which values are better."""
     of_run: Literal["median_last_5", "last"] | None = None
     """Median of the last five epochs (Goyal et al. 2017) or the last one; null: median with step decay, else last."""
+
+    @model_validator(mode="after")
+    def _goal_is_said_where_it_matters(self) -> Metric:
+        words = self.name.lower().replace(".", "_").split("_")
+        if "goal" not in self.model_fields_set and any(word.startswith(SMALL_IS_BETTER) for word in words):
+            raise ValueError(f"goal is missing: is less {self.name} better? Write goal: minimize, or goal: maximize")
+        return self
 
     @property
     def sign(self) -> int:

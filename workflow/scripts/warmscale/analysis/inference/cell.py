@@ -42,7 +42,10 @@ class Cell:
 
 
 def pooled_sd(cells: Sequence[Cell]) -> float:
-    """Root of the mean variance within cells, weighted by degrees of freedom; NaN where no cell has two runs."""
-    spreads = [(cell.n - 1, cell.sd) for cell in cells if cell.n > 1]
+    """Root of the mean variance within cells, weighted by degrees of freedom; NaN where no cell has two runs.
+
+    Cells whose runs are all equal do not count: their spread is below the resolution of the metric.
+    """
+    spreads = [(cell.n - 1, cell.sd) for cell in cells if cell.n > 1 and cell.sd > 0]
     total = sum(df for df, _ in spreads)
     return math.sqrt(sum(df * sd**2 for df, sd in spreads) / total) if total else math.nan

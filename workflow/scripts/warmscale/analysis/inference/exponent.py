@@ -1,4 +1,4 @@
-"""The exponent p of a power law, best level = c * size^p, from intervals of the best level at several sizes.
+"""The exponent p of a power law, best level = c * size^p, from where the best level may be at several sizes.
 
 Derivation, what p means and calibration: docs/optimum.md.
 """
@@ -7,77 +7,43 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .cell import Cell
-from .optimum import Optimum, Profile, optimum_of, profile
+from .optimum import Optimum, optimum_of
+from .profile import TAILS, Profile, profile
+
+Array = NDArray[np.float64]
 
 RIVALS = (0.0, 0.5, 1.0, 2.0)
-"""Exponents that others found or that mean something simple."""
-EVERYTHING = (-math.inf, math.inf)
-
-Ends = tuple[float, float] | None
-"""Of an interval; None where it is empty."""
-
-
-@dataclass(frozen=True)
-class PowerLaws:
-    """All lines log(level) = a + p * log(size) that pass through an interval at every size."""
-
-    x: np.ndarray
-    """(sizes,) logs of the sizes, all different, two at least."""
-    low: np.ndarray
-    """(sizes,) logs of the lower ends, finite."""
-    high: np.ndarray
-    """(sizes,) logs of the upper ends, finite."""
-
-    @cached_property
-    def slopes(self) -> Ends:
-        """Smallest and largest p.
-
-        For a given p, one a serves all sizes if it serves every two of them (intervals of a that meet in pairs have a
-        point in common), so the pairs decide.
-        """
-        first, second = np.nonzero(self.x[:, None] < self.x)
-        run = self.x[second] - self.x[first]
-        smallest = float(np.max((self.low[second] - self.high[first]) / run))
-        largest = float(np.min((self.high[second] - self.low[first]) / run))
-        return (smallest, largest) if smallest <= largest else None
-
-    def heights(self, slope: float) -> tuple[float, float]:
-        """Smallest and largest a of the lines with a slope."""
-        return float(np.max(self.low - slope * self.x)), float(np.min(self.high - slope * self.x))
-
-    def band(self, x: float) -> tuple[float, float]:
-        """Smallest and largest value of these lines at x; they must not be none."""
-        first, second = np.nonzero(self.x[:, None] < self.x)
-        run = self.x[second] - self.x[first]
-        # largest a and smallest a are piecewise linear in p, so that extremes of a + p x lie at their corners
-        corners = [(ends[second] - ends[first]) / run for ends in (self.low, self.high)]
-        slopes = np.clip(np.concatenate([self.slopes, *corners]), *self.slopes)
-        values = [(bottom + slope * x, top + slope * x) for slope in slopes for bottom, top in [self.heights(slope)]]
-        return min(bottom for bottom, _ in values), max(top for _, top in values)
+"""Exponents that others propose or that mean something simple."""
+DRAWS = 10_000
+"""Of the peaks at all sizes together."""
+SEED = 2027
+LEAST_LEVEL = 0.02
+"""Of the smallest positive level: has a logarithm where a drawn peak has none. Such an optimum is not bracketed."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Exponent:
     """How the best level grows with size."""
 
     p: float
     """Point estimate; NaN where it is refused."""
     low: float
-    """-inf where it is refused, NaN where no power law fits."""
+    """-inf where it is refused."""
     high: float
-    """inf where it is refused, NaN where no power law fits."""
+    """inf where it is refused."""
     refused: str
     """Why there is none; empty where there is one."""
     levels_to_add: tuple[tuple[float, ...], ...]
     """One a size: levels that may bracket its optimum."""
     fits: bool
-    """Whether some power law passes through the intervals of all sizes."""
+    """Whether some power law passes through the intervals of all optima, which then hold together at the confidence."""
     sizes: tuple[float, ...]
     """Ascending."""
     optima: tuple[Optimum, ...]
@@ -85,47 +51,79 @@ class Exponent:
     curves: tuple[Profile, ...]
     """One a size."""
     confidence: float
-    """Of the interval of p, and of those of the optima together."""
+    """Of the intervals."""
 
     @property
-    def p_fit(self) -> float:
-        """p-value of there being a power law: the smallest alpha at which none fits; 1 where there is no such."""
-        return min((alpha for alpha, ends in self._steps if ends is None), default=1.0)
+    def p_open(self) -> float:
+        """The smallest alpha at which every optimum is bracketed: below it all exponents are possible."""
+        return max((max(curve.p_open) for curve in self.curves), default=1.0) if len(self.sizes) > 1 else 1.0
 
     def p_value(self, rival: float) -> float:
-        """p-value of a rival exponent: the smallest alpha at which the interval excludes it; 1 where none does."""
-        excluded = (alpha for alpha, ends in self._steps if ends is None or not ends[0] <= rival <= ends[1])
-        return min(excluded, default=1.0)
+        """The smallest alpha at which the interval excludes an exponent."""
+        return self._p(min(self._share(self._slopes <= rival), self._share(self._slopes >= rival)))
 
     def p_support(self, low: float, high: float) -> float:
-        """The smallest alpha at which the interval lies within low to high; 1 where it never does or no law fits."""
-        within = (alpha for alpha, ends in self._steps if ends and low <= ends[0] and ends[1] <= high)
-        return min(within, default=1.0) if self.fits else 1.0
+        """The smallest alpha at which the interval lies within low to high; 1 where no power law fits."""
+        return self._p(max(self._share(self._slopes < low), self._share(self._slopes > high))) if self.fits else 1.0
 
     def p_refute(self, low: float, high: float) -> float:
-        """The smallest alpha at which all of the interval lies outside low to high; 1 likewise."""
-        outside = (alpha for alpha, ends in self._steps if ends and (ends[1] < low or high < ends[0]))
-        return min(outside, default=1.0) if self.fits else 1.0
+        """The smallest alpha at which the interval lies outside low to high, all of it; likewise."""
+        return self._p(min(self._share(self._slopes >= low), self._share(self._slopes <= high))) if self.fits else 1.0
 
-    def interval(self, alpha: float) -> Ends:
-        """Ends that hold p with probability 1 - alpha or more: infinite where refused, None where no law fits."""
-        return _slopes(self.sizes, self.curves, _alone(alpha, len(self.sizes)))
+    def interval(self, alpha: float) -> tuple[float, float]:
+        """Ends of p that err with probability alpha together; infinite where an optimum is open."""
+        if alpha < self.p_open or alpha <= 0:
+            return -math.inf, math.inf
+        tail = min(alpha / TAILS, 0.5)
+        return tuple(float(end) for end in np.quantile(self._slopes, (tail, 1 - tail)))
 
     def line(self, size: float) -> tuple[float, float, float]:
-        """Best level at a size by the fitted law, and the lowest and highest by any that fits; NaN without one."""
+        """Fitted best level at a size, and the ends of its interval; NaN where refused or no law fits."""
         if self.refused or not self.fits:
             return math.nan, math.nan, math.nan
-        laws, x = _laws(self.sizes, [(found.low, found.high) for found in self.optima]), math.log(size)
-        height = float(np.clip(_fit(self.sizes, self.optima, self.p)[0], *laws.heights(self.p)))
-        low, high = laws.band(x)
-        return math.exp(height + self.p * x), math.exp(low), math.exp(high)
+        tail = (1 - self.confidence) / TAILS
+        at = self._heights + self._slopes * (math.log(size) - self._middle)
+        low, mid, high = np.exp(np.quantile(at, (tail, 0.5, 1 - tail)))
+        return float(mid), float(low), float(high)
+
+    def _p(self, share: float) -> float:
+        return min(1.0, max(self.p_open, TAILS * share)) if len(self.sizes) > 1 else 1.0
+
+    @staticmethod
+    def _share(those: Array) -> float:
+        """Of the draws; never 0, as their number is finite."""
+        return (float(those.sum()) + 1) / (len(those) + 1)
 
     @cached_property
-    def _steps(self) -> list[tuple[float, Ends]]:
-        """Every alpha at which the interval changes, ascending, and the interval from there on."""
-        count = len(self.sizes)
-        alone = sorted({float(p) for curve in self.curves for p in curve.gap_p if p < 1})
-        return [(_together(alpha, count), _slopes(self.sizes, self.curves, alpha)) for alpha in alone]
+    def _logs(self) -> Array:
+        """(draws, sizes) logs of peaks, drawn from each curve by itself."""
+        shares = _shares(len(self.curves))
+        return np.stack([_peaks(curve, own) for curve, own in zip(self.curves, shares.T, strict=True)], axis=1)
+
+    @cached_property
+    def _centre(self) -> Array:
+        return np.median(self._logs, axis=0)
+
+    @cached_property
+    def _weights(self) -> Array:
+        """(sizes,) of least squares: what each optimum is known to."""
+        weights = 1 / np.maximum(self._logs.var(axis=0), 1e-6)
+        return weights / weights.sum()
+
+    @property
+    def _middle(self) -> float:
+        return float(self._weights @ np.log(self.sizes))
+
+    @cached_property
+    def _slopes(self) -> Array:
+        """(draws,) exponents."""
+        run = np.log(self.sizes) - self._middle
+        return self._logs @ (self._weights * run) / float(self._weights @ run**2)
+
+    @property
+    def _heights(self) -> Array:
+        """(draws,) log of the best level in the middle of the sizes."""
+        return self._logs @ self._weights
 
 
 def exponent(
@@ -139,84 +137,70 @@ def exponent(
 ) -> Exponent:
     """The exponent of the best level in size: refused where an optimum is not bracketed.
 
-    profiles: levels and cells, one a size; spread, longest: as of an `optimum`.
-    Raises ValueError for sizes that are not positive or there twice.
+    profiles: levels and cells, one a size. sign: +1 if larger is better, else -1. longest: no level above it is
+    proposed. Raises ValueError for sizes that are not positive or there twice, and for levels as `optimum` does.
     """
     rows = sorted(zip(map(float, sizes), profiles, strict=True), key=lambda row: row[0])
     ordered = tuple(size for size, _ in rows)
     if any(not 0 < size < math.inf for size in ordered) or len(set(ordered)) < len(ordered):
         raise ValueError(f"sizes are not different numbers above 0: {', '.join(f'{size:g}' for size in ordered)}")
     curves = tuple(profile(levels, cells, sign=sign, spread=spread) for _, (levels, cells) in rows)
-    alpha = _alone(1 - confidence, len(rows))
+    alpha = 1 - confidence
     optima = tuple(optimum_of(curve, alpha, longest) for curve in curves)
-    refused = _refusal(ordered, optima, alpha)
-    ends = _slopes(ordered, curves, alpha)
-    low, high = EVERYTHING if refused else ends or (math.nan, math.nan)
-    fitted = math.nan if refused else _fit(ordered, optima)[1]
-    return Exponent(
-        p=float(np.clip(fitted, low, high)) if ends else fitted,
-        low=low,
-        high=high,
+    refused = _refusal(ordered, optima, confidence)
+    told = Exponent(
+        p=math.nan,
+        low=-math.inf,
+        high=math.inf,
         refused=refused,
         levels_to_add=tuple(found.levels_to_add for found in optima),
-        fits=bool(refused) or ends is not None,
+        fits=True,
         sizes=ordered,
         optima=optima,
         curves=curves,
         confidence=confidence,
     )
+    return told if refused else _estimated(told, alpha)
 
 
-def meanings(rate_exponent: float) -> dict[float, str]:
-    """What an exponent of warmup epochs means where the peak rate grows as mini_batch_size^rate_exponent.
+def _estimated(told: Exponent, alpha: float) -> Exponent:
+    """With point estimate and interval."""
+    low, high = told.interval(alpha)
+    alone = -math.expm1(math.log1p(-alpha) / len(told.sizes))  # Šidák 1967
+    passes = line_passes(told.sizes, [curve.interval(alone) for curve in told.curves])
+    return replace(told, p=float(np.median(told._slopes)), low=low, high=high, fits=passes)
 
-    Epochs as size^p are steps as size^(p - 1), so the rate rises by size^(rate_exponent + 1 - p) a step.
+
+def line_passes(sizes: Sequence[float], ends: Sequence[tuple[float, float]]) -> bool:
+    """Whether some line in logs passes through an interval of levels at every size.
+
+    One line serves all sizes if its slope serves every two of them (intervals that meet in pairs have a common point).
     """
-    if rate_exponent == 0:
-        return {0.0: "constant epochs", 1.0: "constant number of steps and rate increment a step"}
-    return {
-        0.0: "constant epochs",
-        1.0: "constant number of steps",
-        1 + rate_exponent: "constant rate increment a step",
-    }
+    with np.errstate(divide="ignore"):
+        x, (low, high) = np.log(sizes), np.log(np.array(ends)).T
+    first, second = np.nonzero(x[:, None] < x)
+    run = x[second] - x[first]
+    return bool(np.max((low[second] - high[first]) / run) <= np.min((high[second] - low[first]) / run))
 
 
-def _alone(alpha: float, count: int) -> float:
-    """Alpha of each of several independent intervals that hold together with probability 1 - alpha (Šidák 1967)."""
-    return -math.expm1(math.log1p(-alpha) / max(count, 1)) if alpha < 1 else 1.0
+def _peaks(curve: Profile, shares: Array) -> Array:
+    """Logs of the places below which a curve peaks with these probabilities."""
+    grid = curve.scale.grid
+    edges = np.concatenate([grid[:1], (grid[:-1] + grid[1:]) / 2, grid[-1:]])  # a place stands for what is around it
+    level = curve.scale.level(np.interp(shares, np.concatenate([[0.0], np.cumsum(curve.weights)]), edges))
+    return np.log(np.maximum(level, LEAST_LEVEL * curve.scale.shift))
 
 
-def _together(alpha: float, count: int) -> float:
-    return -math.expm1(count * math.log1p(-alpha))
+@lru_cache(maxsize=16)
+def _shares(sizes: int) -> Array:
+    """(DRAWS, sizes) a Latin hypercube: every column is even from 0 to 1, and independent of the others."""
+    random = np.random.default_rng(SEED)
+    even = np.arange(DRAWS)[:, None] + random.uniform(size=(DRAWS, sizes))
+    return random.permuted(even, axis=0) / DRAWS
 
 
-def _slopes(sizes: Sequence[float], curves: Sequence[Profile], alpha: float) -> Ends:
-    """Ends of p where every optimum errs with probability alpha; infinite where one is open."""
-    intervals = [curve.interval(alpha) for curve in curves]
-    if None in intervals:
-        return None
-    if len(sizes) < 2 or any(any(curve.open_sides(alpha)) for curve in curves):
-        return EVERYTHING
-    return _laws(sizes, intervals).slopes
-
-
-def _laws(sizes: Sequence[float], intervals: Sequence[tuple[float, float]]) -> PowerLaws:
-    low, high = np.log(np.array(intervals)).T
-    return PowerLaws(np.log(np.array(sizes)), low, high)
-
-
-def _fit(sizes: Sequence[float], optima: Sequence[Optimum], slope: float | None = None) -> tuple[float, float]:
-    """Height and slope of the line through the optima, by least squares in logs, weighted by 1 / width^2."""
-    x, y = np.log(np.array(sizes)), np.log([found.value for found in optima])
-    weight = np.array([np.log(found.high / found.low) ** -2.0 for found in optima])
-    x_mean, y_mean = np.average(x, weights=weight), np.average(y, weights=weight)
-    if slope is None:
-        slope = float(np.sum(weight * (x - x_mean) * (y - y_mean)) / np.sum(weight * (x - x_mean) ** 2))
-    return float(y_mean - slope * x_mean), slope
-
-
-def _refusal(sizes: Sequence[float], optima: Sequence[Optimum], alpha: float) -> str:
+def _refusal(sizes: Sequence[float], optima: Sequence[Optimum], confidence: float) -> str:
     if len(sizes) < 2:
         return f"optima at {len(sizes)} size{'' if len(sizes) == 1 else 's'}: two at least"
     open_ones = [f"{size:,g} {found.reason}" for size, found in zip(sizes, optima, strict=True) if not found.bracketed]
-    return f"not bracketed at {100 * (1 - alpha):.1f} %: {'; '.join(open_ones)}" if open_ones else ""
+    return f"not bracketed at {100 * confidence:g} %: {'; '.join(open_ones)}" if open_ones else ""
