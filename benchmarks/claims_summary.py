@@ -1,4 +1,4 @@
-"""The tables of calibration_claims.py in a few lines, for documents: reads and writes benchmarks/results/claims_*.csv."""
+"""The tables of calibration_claims.py in a few lines, for documents: benchmarks/results/claims_*_summary.csv."""
 
 from __future__ import annotations
 

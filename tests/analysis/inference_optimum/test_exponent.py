@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -31,11 +32,13 @@ def ends(result: Exponent) -> tuple[float, float, float]:
 
 
 @pytest.mark.parametrize("p", RIVALS)
-def test_planted_exponent_is_found_and_in_its_interval(p):
-    result = exponent(*grown(p, at_first=2.5, levels=WIDE, n=16, sd=0.02), sign=1)
+def test_exponent_of_curves_and_grids_that_grow_together_is_found(p):
+    levels, cells = planted(6.0, GRID, n=16, sd=0.02)
+    grids = [[level * (size / SIZES[0]) ** p for level in levels] for size in SIZES]
+    result = exponent(SIZES, [(grid, cells) for grid in grids], sign=1)
     assert result.refused == "" and result.fits
-    assert result.p == pytest.approx(p, abs=0.1)
-    assert result.low <= p <= result.high and result.high - result.low < 0.5
+    assert result.p == pytest.approx(p, abs=0.02)
+    assert result.low <= p <= result.high and result.high - result.low < 0.4
 
 
 @pytest.mark.parametrize("p", [0.25, 0.5])
@@ -64,7 +67,7 @@ def test_grid_of_the_poster_is_refused_with_levels_to_add():
         f"not bracketed at 95 %: 7,680 the best level, 5, is beside the edge 0; {few}; "
         f"30,720 the best level, 10, is beside the edge 20; {few}"
     )
-    assert result.levels_to_add == ((2.5, 40.0), (2.5, 40.0))
+    assert result.levels_to_add == ((2.5,), (40.0,))
     assert math.isnan(result.p) and (result.low, result.high) == (-math.inf, math.inf)
     assert [result.p_value(rival) for rival in RIVALS] == [1.0] * 4
     assert all(math.isnan(value) for value in result.line(10_000))
@@ -171,9 +174,8 @@ def test_interval_of_the_result_is_that_at_its_confidence_and_nested_in_wider_on
     result = noisy(seed)
     assert result.interval(0.05) == pytest.approx((result.low, result.high))
     intervals = [result.interval(alpha) for alpha in np.geomspace(1e-4, 0.9, 20)]
-    assert all(
-        wide[0] <= narrow[0] and narrow[1] <= wide[1] for wide, narrow in zip(intervals, intervals[1:], strict=False)
-    )
+    pairs = itertools.pairwise(intervals)
+    assert all(wide[0] <= narrow[0] and narrow[1] <= wide[1] for wide, narrow in pairs)
 
 
 def test_no_p_value_is_smaller_than_where_an_optimum_opens():

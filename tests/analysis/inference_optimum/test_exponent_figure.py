@@ -71,10 +71,10 @@ def test_all_that_is_finite_stands_within_the_axes(law):
 
 
 def test_best_warmup_of_zero_stands_at_the_foot():
-    result = exponent(SIZES[:2], [(GRID, cells_at(range(8, 0, -1))), planted(10.0)], sign=1)
+    result = exponent(SIZES[:2], [(GRID, cells_at(range(8, 0, -1), n=1)), planted(10.0)], sign=1)
     axis = drawn(result).axes[0]
     points = [line.get_ydata()[0] for line in axis.lines if line.get_marker() == "o"]
-    assert points == [axis.get_ylim()[0], pytest.approx(10.0)]
+    assert points == [axis.get_ylim()[0], pytest.approx(10.0, rel=0.05)]
     assert "0" in [text.get_text() for text in axis.texts]
 
 

@@ -65,12 +65,21 @@ def test_grid_of_the_poster_does_not_bracket_its_own_optima(peak):
         result.reason
         == f"the best level, {peak:g}, is {edge}; 4 levels with two runs, 5 at least can bracket an optimum"
     )
-    assert result.levels_to_add == (2.5, 40.0)
+    assert result.levels_to_add == {5.0: (2.5,), 10.0: (40.0,)}[peak]
+    assert (result.low == 0, math.isinf(result.high)) == (peak == 5, peak == 10)
+
+
+def test_four_levels_around_a_clear_peak_ask_for_one_more_on_each_side():
+    result = found(*planted(7.0, POSTER_GRID, n=20, sd=0.005))
+    assert not result.bracketed and result.levels_to_add == (2.5, 40.0)
+    assert result.reason.startswith("the best level, 5, is beside the edge 0; 4 levels")
 
 
 @pytest.mark.parametrize("peak", [5.0, 10.0])
 def test_levels_to_add_do_bracket_an_optimum_that_was_not(peak):
-    levels = [*POSTER_GRID, *found(*planted(peak, POSTER_GRID, sd=0.01)).levels_to_add]
+    levels = list(POSTER_GRID)
+    for _ in range(2):
+        levels += found(*planted(peak, levels, sd=0.01)).levels_to_add
     assert found(*planted(peak, levels, sd=0.01)).bracketed
 
 
@@ -181,12 +190,14 @@ def test_a_smaller_alpha_never_gives_a_narrower_interval(means, small, large):
 def test_bracketed_is_two_levels_outside_the_interval_on_each_side(means, alpha):
     curve = profile(SEVEN, cells_at(means, sd=0.3), sign=1)
     low, high = curve.interval(alpha)
-    assert curve.open_sides(alpha) == (low < SEVEN[1] * (1 + 1e-9), high > SEVEN[-2] * (1 - 1e-9))
+    below, above = curve.open_sides(alpha)
+    assert (low == 0.0 if below else low > SEVEN[1]) and (high == math.inf if above else high < SEVEN[-2])
+    assert (curve.p_open <= alpha) == (not below and not above)
 
 
 def test_no_p_value_is_smaller_than_what_the_drawn_curves_can_show():
     curve = profile(*planted(10.0, n=200, sd=1e-3), sign=1)
-    assert curve.p_open == pytest.approx((TAILS * UNSEEN,) * 2, rel=1e-3)
+    assert curve.p_sides == pytest.approx((TAILS * UNSEEN,) * 2, rel=1e-3)
     assert curve.interval(TAILS * UNSEEN * 0.99) == (0.0, math.inf)
     assert curve.interval(TAILS * UNSEEN * 1.01)[0] > GRID[1]
 

@@ -43,7 +43,7 @@ def exponent_frame(result: Exponent, rivals: Sequence[float] = RIVALS) -> pd.Dat
     if not result.refused:
         sizes = np.geomspace(result.sizes[0] / MARGIN, result.sizes[-1] * MARGIN, POINTS)
         rows += [*_fit_rows(result, sizes), *_rival_rows(result, rivals, (sizes[0], sizes[-1]))]
-    reason = result.refused or ("" if result.fits else "no power law passes through all intervals")
+    reason = result.refused or ("" if result.fits else "no power law passes through the intervals of all optima")
     return pd.DataFrame(rows, columns=COLUMNS).assign(confidence=result.confidence, reason=reason)
 
 
@@ -164,17 +164,17 @@ def _add_legend(axis: Axes, optima: pd.DataFrame, fit: pd.DataFrame, rivals: pd.
     confidence = f"{100 * first['confidence']:g} %"
     keys = []
     if optima["bracketed"].any():
-        label = f"optimum and its interval,\n{confidence} for all together"
+        label = f"optimum and its interval,\n{confidence} for each"
         keys.append(Line2D([], [], label=label, **{**point, "markerfacecolor": style.DARK}))
     if not optima["bracketed"].all():
-        label = f"optimum, not bracketed,\n{confidence} for all together;\nan arrow is an open end"
+        label = f"optimum, not bracketed,\n{confidence} for each;\nan arrow is an open end"
         keys.append(Line2D([], [], label=label, **point))
     if len(fit):
         law = fit.iloc[0]
         ends = f"{law['exponent_low']:.2f} to {law['exponent_high']:.2f}"
         label = f"fit: exponent {law['exponent']:.2f},\n{confidence}: {ends}".replace("-", "−")
         keys.append(Line2D([], [], label=label, color=COLOR, linewidth=style.MEAN_LINE["linewidth"]))
-        keys.append(Patch(label="all power laws through\nthe intervals", color=COLOR, **style.BAND))
+        keys.append(Patch(label="of the fitted law,\nlikewise at each size", color=COLOR, **style.BAND))
     if len(rivals):
         keys.append(
             Line2D(

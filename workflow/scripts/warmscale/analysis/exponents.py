@@ -83,7 +83,7 @@ def exponent_evidence(found: Found, window: tuple[float, float]) -> Evidence:
     cells = [cell for curve in law.curves for cell in curve.cells]
     notes = [law.refused, f"levels to add: {_to_add(law)}" if any(law.levels_to_add) else "", *found.notes]
     if not law.fits:
-        notes.append("no power law is as near to the optima as their errors would have it")
+        notes.append("no power law passes through the intervals of all optima")
     refused = bool(law.refused)
     return Evidence(
         estimand="exponent",

@@ -86,7 +86,7 @@ def _ends(row: Mapping[str, Any], name: str) -> str:
 
 
 def _short(value: float | None) -> str:
-    """Three digits: an optimum is known no better than the gap between two levels."""
+    """Three digits: no interval is so narrow that more would say something."""
     return page_text.number(_to_digits(value, 3))
 
 

@@ -27,7 +27,8 @@ class Metric(Strict):
     goal: Literal["maximize", "minimize"] = "maximize"
     """Which values are better."""
     of_run: Literal["median_last_5", "last"] | None = None
-    """Median of the last five epochs (Goyal et al. 2017) or the last one; null: median with step decay, else last."""
+    """Median of the last five epochs (Goyal et al. 2017) or the last one; null: the median with step decay and for
+    replayed results, else the last."""
 
     @model_validator(mode="after")
     def _goal_is_said_where_it_matters(self) -> Metric:

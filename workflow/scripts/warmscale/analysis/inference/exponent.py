@@ -6,7 +6,7 @@ Derivation, what p means and calibration: docs/optimum.md.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 
@@ -56,19 +56,19 @@ class Exponent:
     @property
     def p_open(self) -> float:
         """The smallest alpha at which every optimum is bracketed: below it all exponents are possible."""
-        return max((max(curve.p_open) for curve in self.curves), default=1.0) if len(self.sizes) > 1 else 1.0
+        return max((curve.p_open for curve in self.curves), default=1.0) if len(self.sizes) > 1 else 1.0
 
     def p_value(self, rival: float) -> float:
         """The smallest alpha at which the interval excludes an exponent."""
-        return self._p(min(self._share(self._slopes <= rival), self._share(self._slopes >= rival)))
+        return self._p(lambda p: min(_share(p <= rival), _share(p >= rival)))
 
     def p_support(self, low: float, high: float) -> float:
         """The smallest alpha at which the interval lies within low to high; 1 where no power law fits."""
-        return self._p(max(self._share(self._slopes < low), self._share(self._slopes > high))) if self.fits else 1.0
+        return self._p(lambda p: max(_share(p < low), _share(p > high))) if self.fits else 1.0
 
     def p_refute(self, low: float, high: float) -> float:
         """The smallest alpha at which the interval lies outside low to high, all of it; likewise."""
-        return self._p(min(self._share(self._slopes >= low), self._share(self._slopes <= high))) if self.fits else 1.0
+        return self._p(lambda p: min(_share(p >= low), _share(p <= high))) if self.fits else 1.0
 
     def interval(self, alpha: float) -> tuple[float, float]:
         """Ends of p that err with probability alpha together; infinite where an optimum is open."""
@@ -86,13 +86,9 @@ class Exponent:
         low, mid, high = np.exp(np.quantile(at, (tail, 0.5, 1 - tail)))
         return float(mid), float(low), float(high)
 
-    def _p(self, share: float) -> float:
-        return min(1.0, max(self.p_open, TAILS * share)) if len(self.sizes) > 1 else 1.0
-
-    @staticmethod
-    def _share(those: Array) -> float:
-        """Of the draws; never 0, as their number is finite."""
-        return (float(those.sum()) + 1) / (len(those) + 1)
+    def _p(self, tail: Callable[[Array], float]) -> float:
+        """From what a tail of the exponents holds."""
+        return 1.0 if self.p_open >= 1 else min(1.0, max(self.p_open, TAILS * tail(self._slopes)))
 
     @cached_property
     def _logs(self) -> Array:
@@ -189,6 +185,11 @@ def _peaks(curve: Profile, shares: Array) -> Array:
     edges = np.concatenate([grid[:1], (grid[:-1] + grid[1:]) / 2, grid[-1:]])  # a place stands for what is around it
     level = curve.scale.level(np.interp(shares, np.concatenate([[0.0], np.cumsum(curve.weights)]), edges))
     return np.log(np.maximum(level, LEAST_LEVEL * curve.scale.shift))
+
+
+def _share(those: NDArray[np.bool_]) -> float:
+    """Of the draws; never 0, as their number is finite."""
+    return (float(those.sum()) + 1) / (len(those) + 1)
 
 
 @lru_cache(maxsize=16)

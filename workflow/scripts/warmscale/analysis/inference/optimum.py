@@ -24,7 +24,7 @@ class Optimum:
     high: float
     """Infinite where it is open."""
     bracketed: bool
-    """Whether the interval leaves at least two levels on each side."""
+    """Whether the interval leaves at least two levels on each side, of five or more."""
     plausible: tuple[float, ...]
     """Levels in the interval, or else those around it."""
     best: float
@@ -55,12 +55,15 @@ def optimum_of(curve: Profile, alpha: float, longest: float = math.inf) -> Optim
     """The optimum of a curve."""
     low, high = curve.interval(alpha)
     below, above = curve.open_sides(alpha)
+    bracketed = curve.p_open <= alpha
+    if not (bracketed or below or above):  # too few levels, whichever side gets more
+        below = above = True
     levels = tuple(level for level, _ in curve.tested)
     return Optimum(
         value=curve.median,
         low=low,
         high=high,
-        bracketed=not (below or above),
+        bracketed=bracketed,
         plausible=_plausible(levels, low, high),
         best=curve.best,
         levels_to_add=_levels_to_add(levels, curve.best, below, above, longest),

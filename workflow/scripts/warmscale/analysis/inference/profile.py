@@ -60,26 +60,33 @@ class Profile:
         return np.concatenate([[0.0], between, [math.inf]])
 
     def interval(self, alpha: float) -> tuple[float, float]:
-        """Ends of the interval that errs with probability alpha; 0 and infinite where it cannot be had."""
+        """Ends of the interval that errs with probability alpha; 0 and infinite where it is open."""
+        below, above = self.open_sides(alpha)
         tail = alpha / TAILS - UNSEEN
-        if self.scale is None or tail < 0:
+        if tail < 0 or (below and above):
             return 0.0, math.inf
         first = int(np.argmax(np.cumsum(self.weights) > tail))
         last = len(self.weights) - 1 - int(np.argmax(np.cumsum(self.weights[::-1]) > tail))
-        return float(self.edges[min(first, last)]), float(self.edges[max(first, last) + 1])
+        low, high = self.edges[min(first, last)], self.edges[max(first, last) + 1]
+        return 0.0 if below else float(low), math.inf if above else float(high)
 
     @cached_property
-    def p_open(self) -> tuple[float, float]:
+    def p_sides(self) -> tuple[float, float]:
         """The smallest alpha at which the peak is shown not to be at or beside the lower, and the upper, edge."""
-        if self.scale is None or len(self.levels) < FEWEST_AROUND:
+        if self.scale is None:
             return 1.0, 1.0
         grid, points = self.scale.grid, self.scale.points
         outside = (grid < points[INSIDE - 1] + 1e-9, grid > points[-INSIDE] - 1e-9)
         return tuple(min(1.0, TAILS * (float(self.weights[side].sum()) + UNSEEN)) for side in outside)
 
+    @property
+    def p_open(self) -> float:
+        """The smallest alpha at which the peak is bracketed."""
+        return max(self.p_sides) if len(self.levels) >= FEWEST_AROUND else 1.0
+
     def open_sides(self, alpha: float) -> tuple[bool, bool]:
         """Whether the peak may lie at or beside the lower and the upper edge of the grid."""
-        below, above = self.p_open
+        below, above = self.p_sides
         return below > alpha, above > alpha
 
     @property
