@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from warmscale.analysis.inference import shapes
 from warmscale.analysis.inference.cell import Cell
 from warmscale.analysis.inference.optimum import Optimum, optimum
 from warmscale.analysis.inference.profile import TAILS, UNSEEN, profile
@@ -195,11 +196,21 @@ def test_bracketed_is_two_levels_outside_the_interval_on_each_side(means, alpha)
     assert (curve.p_open <= alpha) == (not below and not above)
 
 
-def test_no_p_value_is_smaller_than_what_the_drawn_curves_can_show():
+def test_a_peak_that_is_clearly_inside_is_bracketed_however_few_curves_are_drawn():
     curve = profile(*planted(10.0, n=200, sd=1e-3), sign=1)
-    assert curve.p_sides == pytest.approx((TAILS * UNSEEN,) * 2, rel=1e-3)
-    assert curve.interval(TAILS * UNSEEN * 0.99) == (0.0, math.inf)
+    assert max(curve.p_sides) < TAILS * UNSEEN / 100
+    assert curve.interval(TAILS * UNSEEN * 0.99) == (GRID[1], GRID[-2])
     assert curve.interval(TAILS * UNSEEN * 1.01)[0] > GRID[1]
+
+
+@settings(max_examples=20)
+@given(means=means_of_seven)
+def test_the_bound_on_curves_that_are_not_drawn_is_no_smaller_than_their_share(means):
+    variances = [0.09] * len(SEVEN)
+    scale = shapes.scale_of(SEVEN)
+    share, _ = shapes._of_processes(scale, *shapes._in_ranges(np.array(means, dtype=float), np.array(variances)))
+    for side in (scale.grid < scale.points[1] + 1e-9, scale.grid > scale.points[-2] - 1e-9):
+        assert share[side].sum() <= shapes.chance_beyond(SEVEN, means, variances, side) + 4 / shapes.DRAWS**0.5
 
 
 @settings(max_examples=15)

@@ -72,10 +72,11 @@ class Exponent:
 
     def interval(self, alpha: float) -> tuple[float, float]:
         """Ends of p that err with probability alpha together; infinite where an optimum is open."""
-        if alpha < self.p_open or alpha <= 0:
+        beyond = math.floor(min(alpha / TAILS, 0.5) * (DRAWS + 1) + 1e-9) - 1  # draws on each side, as in _share
+        if alpha < self.p_open or beyond < 0:
             return -math.inf, math.inf
-        tail = min(alpha / TAILS, 0.5)
-        return tuple(float(end) for end in np.quantile(self._slopes, (tail, 1 - tail)))
+        drawn = np.sort(self._slopes)
+        return float(drawn[beyond]), float(drawn[-1 - beyond])
 
     def line(self, size: float) -> tuple[float, float, float]:
         """Fitted best level at a size, and the ends of its interval; NaN where refused or no law fits."""

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .cell import Cell, pooled_sd
-from .shapes import DRAWS, Scale, peak_weights, scale_of
+from .shapes import DRAWS, Scale, chance_beyond, peak_weights, scale_of
 
 Array = NDArray[np.float64]
 
@@ -28,7 +28,7 @@ TAILS = 4
 """An interval that errs with alpha leaves alpha / TAILS of the distribution on each side, half of what the distribution
 itself asks for: so it holds for curves that are neither of the two descriptions (docs/optimum.md)."""
 UNSEEN = 1 / DRAWS
-"""What a tail may hold that no drawn curve shows: no p-value of a peak is smaller than TAILS times this."""
+"""What a tail may hold that no drawn curve shows."""
 POOLED_RUNS = 3
 """Degrees of freedom that the pooled spread of a curve has in the spread of a cell: few runs know it badly."""
 LOST_SPREAD = 0.25
@@ -49,6 +49,8 @@ class Profile:
     """None where there are too few levels."""
     weights: Array
     """(grid of the scale,) probability of each place to be the peak."""
+    unseen: tuple[float, float]
+    """What the tails at and beside the lower and the upper edge may hold that no drawn curve shows."""
     tested: tuple[tuple[float, Cell], ...]
     """Those levels with their cells; all that have a run, where fewer than five have two."""
 
@@ -63,8 +65,10 @@ class Profile:
         """Ends of the interval that errs with probability alpha; 0 and infinite where it is open."""
         below, above = self.open_sides(alpha)
         tail = alpha / TAILS - UNSEEN
-        if tail < 0 or (below and above):
+        if below and above:
             return 0.0, math.inf
+        if tail < 0:  # all that is known is that the peak is inside
+            return 0.0 if below else self.levels[INSIDE - 1], math.inf if above else self.levels[-INSIDE]
         first = int(np.argmax(np.cumsum(self.weights) > tail))
         last = len(self.weights) - 1 - int(np.argmax(np.cumsum(self.weights[::-1]) > tail))
         low, high = self.edges[min(first, last)], self.edges[max(first, last) + 1]
@@ -75,9 +79,8 @@ class Profile:
         """The smallest alpha at which the peak is shown not to be at or beside the lower, and the upper, edge."""
         if self.scale is None:
             return 1.0, 1.0
-        grid, points = self.scale.grid, self.scale.points
-        outside = (grid < points[INSIDE - 1] + 1e-9, grid > points[-INSIDE] - 1e-9)
-        return tuple(min(1.0, TAILS * (float(self.weights[side].sum()) + UNSEEN)) for side in outside)
+        tails = zip(_outside(self.scale), self.unseen, strict=True)
+        return tuple(min(1.0, TAILS * (float(self.weights[side].sum()) + unseen)) for side, unseen in tails)
 
     @property
     def p_open(self) -> float:
@@ -117,8 +120,15 @@ def profile(levels: Sequence[float], cells: Sequence[Cell], *, sign: int, spread
     ascending, own = tuple(level for level, _ in known), tuple(cell for _, cell in known)
     points = _points(own, sign, spread) if len(known) >= FEWEST_LEVELS else None
     if points is None:
-        return Profile(ascending, own, sign, None, np.array([]), tested)
-    return Profile(ascending, own, sign, scale_of(ascending), peak_weights(ascending, *points), tested)
+        return Profile(ascending, own, sign, None, np.array([]), (1.0, 1.0), tested)
+    scale = scale_of(ascending)
+    unseen = tuple(min(UNSEEN, chance_beyond(ascending, *points, side)) for side in _outside(scale))
+    return Profile(ascending, own, sign, scale, peak_weights(ascending, *points), unseen, tested)
+
+
+def _outside(scale: Scale) -> tuple[Array, Array]:
+    """Which places of the grid are at or beside its lower, and its upper, edge."""
+    return scale.grid < scale.points[INSIDE - 1] + 1e-9, scale.grid > scale.points[-INSIDE] - 1e-9
 
 
 def _points(cells: Sequence[Cell], sign: int, spread: float) -> tuple[Array, Array] | None:

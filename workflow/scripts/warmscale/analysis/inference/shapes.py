@@ -75,6 +75,24 @@ def peak_weights(levels: tuple[float, ...], means: Sequence[float], variances: S
     return share * powers + (1 - share) * process
 
 
+def chance_beyond(
+    levels: tuple[float, ...], means: Sequence[float], variances: Sequence[float], beyond: Array
+) -> float:
+    """Bound on the share of curves that peak at some places, however few are drawn; beyond: (grid,) which places.
+
+    A curve that peaks at one of them is higher there than at every other place, so the chance is at most the sum over
+    these places of the chance to be higher than the other place that makes it least.
+    """
+    scale = scale_of(levels)
+    y, noise = _in_ranges(np.array(means, dtype=float), np.array(variances, dtype=float))
+    evidence, curve, covariance = _posteriors(scale, y, noise)
+    lead = curve[:, beyond, None] - curve[:, None, ~beyond]
+    spread = np.diagonal(covariance, axis1=1, axis2=2)
+    both = spread[:, beyond, None] + spread[:, None, ~beyond] - 2 * covariance[:, beyond][:, :, ~beyond]
+    higher = ndtr(lead / np.sqrt(np.maximum(both, JITTER))).min(axis=2).sum(axis=1)
+    return float(np.exp(evidence - np.logaddexp.reduce(evidence)) @ np.minimum(higher, 1.0))
+
+
 def _in_ranges(means: Array, variances: Array) -> tuple[Array, Array]:
     """Points around 0 in units of their range, and their variances."""
     size = max(np.ptp(means), 2 * math.sqrt(variances.mean()), 1e-12)
