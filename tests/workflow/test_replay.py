@@ -24,6 +24,7 @@ def replayed(checkout):
 def test_published_results_become_a_report_without_a_training(checkout):
     done = checkout.snakemake(*GOYAL)
     assert done.returncode == 0, done.stdout
+    assert "The report is results/goyal2017/report/index.html: of its claims 6 supported, 1 inconclusive" in done.stdout
     results = checkout.folder / "results/goyal2017"
     with (results / "tables/claims.csv").open(newline="") as file:
         verdicts = [row["verdict"] for row in csv.DictReader(file)]

@@ -1,10 +1,12 @@
 """The study that the config describes, for all other rules: nothing here looks at data or results."""
 
+import csv
 import json
 import os
 import shlex
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 sys.path.insert(0, str(Path(workflow.basedir) / "workflow/scripts"))
@@ -129,6 +131,17 @@ def begin_study():
     MASTER.begin()
     planned = {run_id: {"epochs": run.recipe.epochs, "total_steps": run.total_steps} for run_id, run in RUNS.items()}
     write_manifest(Path(RESULTS), planned, shlex.join(["snakemake", *sys.argv[1:]]), list(map(str, CONFIG_FILES)))
+
+
+def say_what_was_found():
+    """Where the report is, if this call was to make it, and the verdicts in it."""
+    page, claims = Path(RESULTS) / "report/index.html", Path(RESULTS) / "tables/claims.csv"
+    if not (page.exists() and claims.exists()):
+        return
+    with claims.open(newline="", encoding="utf-8") as file:
+        counts = Counter(row["verdict"].replace("_", " ") for row in csv.DictReader(file))
+    verdicts = ", ".join(f"{count} {verdict}" for verdict, count in counts.most_common())
+    print(f"The report is {page}{f': of its claims {verdicts}' if counts else ''}", file=sys.stderr)
 
 
 def report_what_is_there():

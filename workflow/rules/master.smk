@@ -20,7 +20,7 @@ onstart:
 
 onsuccess:
     MASTER.end()
-    print(f"The report is {RESULTS}/report/index.html", file=sys.stderr)
+    say_what_was_found()
 
 
 onerror:
