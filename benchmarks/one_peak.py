@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from warmscale.analysis.inference.cell import Cell
-from warmscale.analysis.inference.pairs import p_better
+from warmscale.analysis.inference.kinds import better
 
 RIVALS = 3
 """Neighbours on each side that the end of a gap is compared with."""
@@ -25,7 +25,7 @@ def gap_p(cells: Sequence[Cell]) -> np.ndarray:
     """(levels - 1,) the smallest alpha at which each gap between two levels is shown not to hold the peak."""
 
     def p_values(loser: int, winners: range) -> list[float]:
-        found = (p_better(cells[winner], cells[loser], sign=1, spread=math.nan) for winner in winners)
+        found = (better([cells[winner]], [cells[loser]]).p_support for winner in winners)
         return [1.0 if p is None else float(p) for p in found]
 
     count = len(cells)

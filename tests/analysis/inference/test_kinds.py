@@ -26,8 +26,10 @@ from warmscale.analysis.inference.kinds import (
     worst,
 )
 from warmscale.analysis.inference.kinds_levels import rank_contrast
-from warmscale.analysis.inference.pairs import p_better
 from warmscale.analysis.inference.safe import safe_p, welch_p
+from warmscale.analysis.inference.welch import difference
+
+from .one_sided import p_better
 
 seeds = st.integers(0, 300)
 signs = st.sampled_from([1, -1])
@@ -45,7 +47,8 @@ def test_better_supports_on_one_side_and_refutes_on_the_other(seed, n, margin, s
     assert found.p_support == pytest.approx(swapped.p_refute)
     assert found.p_refute == pytest.approx(swapped.p_support)
     assert found.estimate == pytest.approx(-swapped.estimate)
-    assert found.p_support == p_better(a, b, sign=sign, margin=margin)
+    apart = difference([a], [b])
+    assert found.p_support == (apart.p_above(margin) if sign > 0 else apart.p_below(-margin))
 
 
 @given(seed=seeds, margin=st.floats(0.05, 1))

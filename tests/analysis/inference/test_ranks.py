@@ -14,8 +14,9 @@ from scipy import stats
 from warmscale.analysis.inference.cell import Cell
 from warmscale.analysis.inference.compare import Median, compare
 from warmscale.analysis.inference.divergence import divergence_interval
-from warmscale.analysis.inference.pairs import p_better
 from warmscale.analysis.inference.ranks import critical_share, lower_share, p_share, upper_share, wins
+
+from .one_sided import p_better
 
 shares = st.floats(0, 1)
 runs = st.integers(2, 12)

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from scipy import special, stats
 
 from warmscale.analysis.inference.cell import Cell, pooled_sd
-from warmscale.analysis.inference.pairs import p_better
 from warmscale.analysis.inference.safe import safe_p, welch_p
 from warmscale.analysis.inference.welch import contrast, difference
+
+from .one_sided import p_better
 
 levels = st.floats(1e-6, 0.4)
 sizes = st.integers(2, 8)
