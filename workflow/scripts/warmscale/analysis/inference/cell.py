@@ -49,3 +49,8 @@ def pooled_sd(cells: Sequence[Cell]) -> float:
     spreads = [(cell.n - 1, cell.sd) for cell in cells if cell.n > 1 and cell.sd > 0]
     total = sum(df for df, _ in spreads)
     return math.sqrt(sum(df * sd**2 for df, sd in spreads) / total) if total else math.nan
+
+
+def shares_diverged(cells: Sequence[Cell]) -> list[float]:
+    """Share of the runs of each cell that diverged; 0 where a cell has no run."""
+    return [cell.diverged / cell.runs if cell.runs else 0.0 for cell in cells]

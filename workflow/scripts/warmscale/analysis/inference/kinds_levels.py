@@ -8,15 +8,13 @@ from itertools import combinations, pairwise
 
 import numpy as np
 
-from .cell import Cell
+from .cell import Cell, shares_diverged
 from .compare import UNKNOWN, Comparison, Share, compare, matched
 from .evidence import Bound, Evidence, Power, counts, one_sided
-from .power import contrasts, in_sds
+from .power import SMALLEST_EFFECT, contrasts, in_sds
 from .rank_power import all_won
 from .ranks import can_rank, has_diverged, scores, wins
 from .welch import Contrast, contrast, difference
-
-SMALLEST_EFFECT = 0.5
 
 Level = Cell | Sequence[Cell]
 """The cells of a level: its value is the plain mean of theirs."""
@@ -178,10 +176,6 @@ def _least_converged(sides: Sides, pairs: Pairs, direction: int, spread: float) 
     return min(found, key=lambda one: direction * one.estimate) if found else UNKNOWN
 
 
-def _shares_diverged(cells: Sequence[Cell]) -> list[float]:
-    return [cell.diverged / cell.runs if cell.runs else 0.0 for cell in cells]
-
-
 def _power_of_trend(sides: Sides, better: int, effect: float, ranked: bool) -> Power:
     """Power where the levels are equally spaced; better: 1 where the higher levels are to be the better ones."""
     number = len(sides)
@@ -190,7 +184,7 @@ def _power_of_trend(sides: Sides, better: int, effect: float, ranked: bool) -> P
     shifts = [better * effect * place / (number - 1) for place, side in enumerate(sides) for _ in side]
     pairs = [(high, low) if better > 0 else (low, high) for low, high in combinations(range(number), 2)]
     won = [pair for a, b in pairs for pair in _matched_places(sides, a, b)]
-    return lambda n, alpha: all_won(shifts, _shares_diverged(_all(sides)), [won], n, alpha)
+    return lambda n, alpha: all_won(shifts, shares_diverged(_all(sides)), [won], n, alpha)
 
 
 def _power_of_all(sides: Sides, pairs: Pairs, better: int, effect: float) -> Power:
@@ -212,7 +206,7 @@ def _power_of_all(sides: Sides, pairs: Pairs, better: int, effect: float) -> Pow
 
     def power(n: int, alpha: float) -> float:
         by_welch = contrasts(rows, effect, n, alpha) if rows else 1.0
-        by_ranks = all_won(of_cells, _shares_diverged(_all(sides)), won, n, alpha) if won else 1.0
+        by_ranks = all_won(of_cells, shares_diverged(_all(sides)), won, n, alpha) if won else 1.0
         return by_welch * by_ranks
 
     return power

@@ -11,8 +11,8 @@ import numpy as np
 from .cell import Cell
 from .compare import UNKNOWN, Comparison, Median, Share
 from .evidence import Evidence, counts, one_sided
-from .kinds_sides import SMALLEST_EFFECT, between
-from .power import contrasts, in_sds, within
+from .kinds_sides import between
+from .power import SMALLEST_EFFECT, contrasts, in_sds, within
 from .rank_power import all_above
 from .ranks import wins
 from .welch import contrast

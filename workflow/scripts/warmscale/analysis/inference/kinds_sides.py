@@ -7,15 +7,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .cell import Cell
+from .cell import Cell, shares_diverged
 from .compare import UNKNOWN, Comparison, Median, Share, compare, matched
 from .evidence import Evidence, Power, counts, one_sided
-from .power import Matrix, contrasts, in_sds, within
+from .power import SMALLEST_EFFECT, Matrix, contrasts, in_sds, within
 from .rank_power import all_above, all_near, all_won
 from .ranks import can_rank, has_diverged, scores, wins
 from .welch import contrast, difference
-
-SMALLEST_EFFECT = 0.5
 
 
 def better(
@@ -55,7 +53,7 @@ def equivalent(
     cells, ranked = [*a, *b], has_diverged([*a, *b])
     matrix = _sides(len(a), len(b))
     offset, width = in_sds(max(0.0, margin - smallest_effect), spread), in_sds(margin, spread)
-    diverged, pairs = _shares_diverged(cells), _places(a, b)
+    diverged, pairs = shares_diverged(cells), _places(a, b)
 
     def power(n: int, alpha: float) -> float:
         if not ranked:
@@ -131,7 +129,7 @@ def _beside(
     matrix = _sides(len(cells), 0)
     mean = contrast(cells, matrix[0], spread)
     side = "above" if direction > 0 else "below"
-    diverged = _shares_diverged(cells)
+    diverged = shares_diverged(cells)
     effect = in_sds(smallest_effect, spread)
 
     def power(n: int, alpha: float) -> float:
@@ -180,7 +178,7 @@ def _power_better(a: Sequence[Cell], b: Sequence[Cell], effect: float, ranked: b
     """Power where a is better by `effect` standard deviations more than the margin."""
     if not ranked:
         return lambda n, alpha: contrasts(_sides(len(a), len(b)), effect, n, alpha)
-    diverged, pairs = _shares_diverged([*a, *b]), _places(a, b)
+    diverged, pairs = shares_diverged([*a, *b]), _places(a, b)
     shifts = [effect] * len(a) + [0.0] * len(b)
     return lambda n, alpha: all_won(shifts, diverged, [pairs], n, alpha)
 
@@ -188,7 +186,3 @@ def _power_better(a: Sequence[Cell], b: Sequence[Cell], effect: float, ranked: b
 def _places(a: Sequence[Cell], b: Sequence[Cell]) -> list[tuple[int, int]]:
     """Matched cells by their places among those of both sides."""
     return matched(range(len(a)), range(len(a), len(a) + len(b)))
-
-
-def _shares_diverged(cells: Sequence[Cell]) -> list[float]:
-    return [cell.diverged / cell.runs if cell.runs else 0.0 for cell in cells]

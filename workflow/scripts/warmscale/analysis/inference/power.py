@@ -15,6 +15,8 @@ Array = NDArray[np.float64]
 Matrix = tuple[tuple[float, ...], ...]
 """A row a test, a column a cell: the contrasts that must all be established."""
 
+SMALLEST_EFFECT = 0.5
+"""Of a claim that is given none: the difference, in units of the metric, that its power is computed for."""
 DRAWS = 4000
 """Simulated studies: the standard error of a power of 0.8 is 0.006."""
 SHARES = 24
