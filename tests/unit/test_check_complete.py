@@ -34,6 +34,15 @@ def test_every_failed_run_is_named_however_many_there_are(tmp_path):
     assert sum(line.endswith(": bug: oops") for line in lines) == 60
 
 
+def test_failed_runs_are_those_of_the_table_that_were_published_here(tmp_path):
+    study = tmp_path / "results/digits"
+    bad = RunFolder(study, "mb2-b").published(state="failed", failure_class="bug", failure="oops")
+    table = study / "tables/runs.csv"
+    table.parent.mkdir(parents=True)
+    table.write_text("run_id,state\nmb1-a,finished\nmb2-b,failed\nimported-1,failed\n")
+    assert check_complete.failed_records(table) == [record(bad)]
+
+
 def test_where_nothing_failed_nothing_is_said(tmp_path):
     run = RunFolder(tmp_path / "results/digits", "mb1-a").published(state="diverged")
     assert check_complete.failed_runs([record(run)]) == []

@@ -11,7 +11,7 @@ from warmscale.study import canonical_json, load_study
 from warmscale.study import run as run_module
 from warmscale.study.grid import LEAVES
 from warmscale.study.recipe import Recipe
-from warmscale.study.run import make_run
+from warmscale.study.run import make_run, make_runs
 
 from .study_builders import CONFIGS, ROOT, make_config, make_dataset, make_recipe, read_config, run_of, study_of
 
@@ -72,6 +72,8 @@ DATASET_CHANGES = {
     "val_resize": 288,
     "mean": (0.5, 0.5, 0.5),
     "std": (0.5, 0.5, 0.5),
+    "decoder": "pil",
+    "reencode": {},
 }
 
 
@@ -89,8 +91,14 @@ def test_changing_a_leaf_of_the_recipe_changes_the_id(leaf):
     assert id_of(**context | {leaf: value}) != id_of(**context)
 
 
-def test_every_field_of_a_data_set_but_its_place_and_the_only_decoder_has_a_change():
-    assert set(DATASET_CHANGES) == set(type(make_dataset()).model_fields) - {"root", "check", "decoder"}
+def test_every_field_of_a_data_set_but_its_place_has_a_change():
+    assert set(DATASET_CHANGES) == set(type(make_dataset()).model_fields) - {"root", "pack", "check"}
+
+
+def test_how_images_are_coded_anew_is_in_the_id_even_at_its_defaults():
+    ids = {id_of(make_dataset(reencode=reencode)) for reencode in (None, {}, {"quality": 80}, {"longest_side": 400})}
+    assert len(ids) == 4
+    assert id_of(make_dataset(reencode={"quality": 90, "longest_side": 500})) == id_of(make_dataset(reencode={}))
 
 
 @pytest.mark.parametrize("field", DATASET_CHANGES)
@@ -98,7 +106,7 @@ def test_changing_what_a_data_set_is_changes_the_id(field):
     assert id_of(make_dataset(**{field: DATASET_CHANGES[field]})) != id_of()
 
 
-@pytest.mark.parametrize("place", [{"root": "/elsewhere"}, {"check": "decode"}])
+@pytest.mark.parametrize("place", [{"root": "/elsewhere"}, {"pack": "/elsewhere"}, {"check": "decode"}])
 def test_changing_where_a_data_set_is_changes_no_id(place):
     assert id_of(make_dataset(**place)) == id_of()
 
@@ -191,7 +199,7 @@ def test_workers_as_says_nothing_about_where_a_run_goes():
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_ids_match_the_wildcard_constraint_and_begin_with_a_letter(name):
-    rules = (ROOT / "workflow/rules/common.smk").read_text()
+    rules = (ROOT / "workflow/rules/programs.smk").read_text()
     constraint = re.search(r'run="(.*)"', rules).group(1)
     ids = load_study(read_config(name)).runs
     assert all(re.fullmatch(constraint, run_id) and run_id[0].isalpha() for run_id in ids)
@@ -202,6 +210,15 @@ def test_an_id_tells_size_workers_peak_and_seed(base_lr):
     run = run_of(base_lr=base_lr, **{"lr_scaling.rule": "none"})
     size, workers, lr = re.match(r"mb(\d+)-w(\d+)-lr([0-9.]+(?:e-?\d+)?)-up0-s1-[0-9a-f]{12}$", run.run_id).groups()
     assert (size, workers, float(lr)) == ("100", "4", pytest.approx(base_lr, rel=5e-3))
+
+
+def test_seeds_that_are_resolved_together_are_the_runs_of_each(seeds=(1, 5, 2)):
+    for leaves in ({}, {"data_seed": 7}, {"warmup_epochs": 2, "decay.kind": "cosine"}):
+        recipe = make_recipe(**leaves)
+        together = list(make_runs(recipe, make_dataset(), seeds))
+        assert together == [make_run(recipe, make_dataset(), seed) for seed in seeds]
+        assert [run.recipe.init_seed for run in together] == [run.content["init_seed"] for run in together]
+        assert all(f"-s{seed}-" in run.run_id for seed, run in zip(seeds, together, strict=True))
 
 
 def test_content_is_canonical_json_of_builtins():

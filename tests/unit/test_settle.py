@@ -11,6 +11,7 @@ import pytest
 
 from warmscale.cluster.placement import Where
 from warmscale.cluster.settle import RunJob, Settled
+from warmscale.cluster.tasks import Task
 from warmscale.lease import acquire
 from warmscale.records import StateFolder, append_line, read_json, read_lines, write_json
 
@@ -21,7 +22,8 @@ EXIT_CODE = Path(__file__).parents[2] / "workflow/scripts/exit_code.py"
 def run(tmp_path):
     state = StateFolder(tmp_path / "state" / "run")
     write_json(state.content, {"mini_batch_size": 8})
-    return RunJob("tiny", "run", {"mini_batch_size": 8}, state, tmp_path / "runs" / "run", Where(1, 1))
+    task = Task("run", '{"mini_batch_size":8}', str(tmp_path), "index.tsv", "--root data", "--margin-sec 1", 1, {})
+    return RunJob("tiny", "run", {"mini_batch_size": 8}, state, tmp_path / "runs" / "run", Where(1, 1), task)
 
 
 def attempted(run, job_id, **fields):

@@ -58,6 +58,14 @@ def test_missing_data_is_an_error_when_something_is_to_run(checkout):
     assert not (checkout.folder / "results/poster/state").exists()
 
 
+def test_every_published_file_is_the_input_of_one_job(checkout):
+    """The time of a dry run grows with the inputs of all jobs, and ten thousand runs have many."""
+    done = checkout.snakemake("-n")
+    inputs = [line for line in done.stdout.splitlines() if line.strip().startswith("input:")]
+    for name in ("run.json", "epochs.csv", "steps.csv"):
+        assert sum(line.count(f"/{name}") for line in inputs) == 13 * 3
+
+
 def test_a_finished_study_has_nothing_to_do(finished):
     assert finished.jobs() == {}
 

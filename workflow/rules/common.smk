@@ -2,24 +2,15 @@
 
 import csv
 import json
-import os
-import shlex
 import subprocess
-import sys
 from collections import Counter
-from pathlib import Path
-
-sys.path.insert(0, str(Path(workflow.basedir) / "workflow/scripts"))
 
 from warmscale.cluster.master import Master
 from warmscale.cluster.resources import asked_for, place_on
-from warmscale.cluster.settle import RunJob
 from warmscale.cluster.site import SiteError, load_site, placement_of
 from warmscale.config_files import read_config
 from warmscale.study import StudyError, load_study
 from warmscale.monitoring.manifest import write_manifest
-from warmscale.records import StateFolder, count_failures
-from warmscale.replay import ReplayError, source_files
 
 # given on the command line, or the Snakefile's own
 CONFIG_FILES = workflow.overwrite_configfiles or workflow.configfiles
@@ -48,59 +39,12 @@ STUDY_AS_WRITTEN = json.dumps(config)
 RUNS = STUDY.runs
 PLACES = {run_id: ON_SITE[STUDY.where(run)] for run_id, run in RUNS.items()}
 RESULTS = f"{SITE.results}/{STUDY.name}"
-STATE = f"{RESULTS}/state"
 DATA = None if STUDY.is_replayed else STUDY.config.dataset
 MASTER = Master(Path(RESULTS))
-# relative, so that a study that is moved or copied with its workflow has nothing to do
-WORKFLOW = os.path.relpath(f"{workflow.basedir}/workflow")
-
-
-wildcard_constraints:
-    run="mb[0-9][-.a-z0-9]+",
 
 
 localrules:
     all,
-
-
-def program(name):
-    """Command line of one of our programs, in the Python that runs Snakemake.
-
-    Handed to rules as a resource: Snakemake does not compare those, so another place or Python retrains nothing.
-    """
-    return shlex.join([sys.executable, f"{WORKFLOW}/scripts/{name}.py"])
-
-
-def content_of_run(wildcards):
-    """Content of a run as canonical JSON: a run is trained again when it changes, and only then."""
-    return RUNS[wildcards.run].content_json()
-
-
-def failures_of_run(wildcards):
-    """Failures recorded for a run so far: one more than when it was started, so the next call starts it again."""
-    return count_failures(StateFolder(Path(STATE) / wildcards.run))
-
-
-def asked_for_job(name):
-    """Looks up what the job of a run asks its scheduler for; None where it does not."""
-    return lambda wildcards: PLACES[wildcards.run].job.get(name)
-
-
-def threads_of_run(wildcards):
-    """Cores of this machine that a run takes up."""
-    return PLACES[wildcards.run].threads
-
-
-def how_of_run(wildcards):
-    """How its ranks are started, as options of the program that carries a run out."""
-    return PLACES[wildcards.run].options
-
-
-def run_job(job):
-    """What our executors have to know of the run that a job is for."""
-    run = job.wildcards.run
-    state, published = StateFolder(Path(STATE) / run), Path(RESULTS) / "runs" / run
-    return RunJob(STUDY.name, run, RUNS[run].content, state, published, PLACES[run].where)
 
 
 def study_as_written(wildcards):
@@ -113,11 +57,34 @@ def run_files(name):
     return [f"{RESULTS}/runs/{run}/{name}" for run in RUNS]
 
 
+def plain(*outputs):
+    """Outputs of other rules as plain paths.
+
+    With a path that knows its rule among many inputs, Snakemake takes a time that grows with their number squared.
+    """
+    return [str(path) for path in outputs]
+
+
+def lost_files():
+    """Published files that are missing although something was made of them: asked for, or nobody would miss them.
+
+    Before anything is made of them, the tables ask for all.
+    """
+    if not any(Path(made).exists() for made in (*rules.tables.output, *rules.report.output)):
+        return []
+    files = [path for name in ("run.json", "epochs.csv", "steps.csv") for path in run_files(name)]
+    return [path for path in files if not os.path.exists(path)]
+
+
 def replayed_files():
     """The files of results that are there already."""
     sources = STUDY.config.replay if STUDY.is_replayed else STUDY.config.imported
+    if not sources:
+        return []
+    from warmscale.replay import ReplayError, source_files  # of which most studies need nothing
+
     try:
-        return source_files(sources) if sources else []
+        return source_files(sources)
     except ReplayError as error:
         sys.exit("\n".join(error.lines))
 
@@ -151,5 +118,5 @@ def report_what_is_there():
         subprocess.run(words, input=STUDY_AS_WRITTEN, text=True)
 
 
-if DATA and DATA.name != "digits" and not Path(DATA.root).is_dir():
+if DATA and DATA.name != "digits" and not (Path(DATA.root).is_dir() or Path(DATA.place).is_dir()):
     print(f"dataset.root: {DATA.root} is not there; a dry run does not need it, training does", file=sys.stderr)

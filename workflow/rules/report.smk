@@ -11,11 +11,10 @@ rule report:
             for path in sorted(Path(WORKFLOW).glob("report/*"))
             if path.suffix in (".j2", ".css") and path.name != "index.html.j2"
         ],
-        tables=[*rules.tables.output.csv, *rules.tables.output.parquet, rules.tables.output.runs],
-        code=rules.tables.output.code,
-        verdicts=[*rules.claims.output],
-        figures=[*rules.figures.output],
-        runs=run_files("run.json"),
+        tables=plain(*rules.tables.output.csv, *rules.tables.output.parquet, rules.tables.output.runs),
+        code=str(rules.tables.output.code),
+        verdicts=plain(*rules.claims.output),
+        figures=plain(*rules.figures.output),
     output:
         page=report(
             f"{RESULTS}/report/index.html",
@@ -37,8 +36,8 @@ rule report:
 rule complete:
     """Fail if a run of the study failed, and say which and why: after the report, which is made all the same."""
     input:
-        runs=run_files("run.json"),
-        report=rules.report.output.page,
+        runs=str(rules.tables.output.runs),
+        report=str(rules.report.output.page),
     output:
         done=touch(f"{RESULTS}/complete"),
     log:

@@ -106,6 +106,11 @@ class StateFolder:
         return self.path / "job.json"
 
     @property
+    def task(self) -> Path:
+        """What the Snakemake in the batch job is told of the run."""
+        return self.path / "task.json"
+
+    @property
     def stop(self) -> Path:
         """There when the attempt that goes on is to pause."""
         return self.path / "stop"

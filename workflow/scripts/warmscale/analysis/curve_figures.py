@@ -54,6 +54,7 @@ def curves(
 
 
 def _draw_curves(axis: Axes, data: pd.DataFrame, metric: str, looks: Mapping[str, Look], *, clip: bool) -> None:
+    axis.set_autoscale_on(False)  # the windows are set later; done after each band, it grows with their number squared
     measured = data[data["measured"]]
     stops = data[~data["measured"]].drop_duplicates(["level", "seed"])
     seeds = pd.concat([measured, stops]).sort_values("epoch", kind="stable")

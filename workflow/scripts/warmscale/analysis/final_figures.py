@@ -46,6 +46,7 @@ def final(
     axis = figure.subplots()
     if frame["mean"].isna().all():
         return canvas.say(axis, canvas.why_empty(frame))
+    axis.set_autoscale_on(False)  # limits are set below; done after each line, it grows with their number squared
     looks = style.looks(frame, names[1:] or names)  # places tell the levels of the first factor apart
     for row, place in zip(counts.to_dict("records"), places, strict=True):
         own = frame[(frame["level"] == row["level"]) & frame[metric].notna()]

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shlex
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from pathlib import Path
@@ -32,6 +33,7 @@ from snakemake_interface_executor_plugins.jobs import JobExecutorInterface
 from .ask import CANNOT_START, MISSING, RefusedError, SchedulerSilentError, answer, chunks
 from .settle import RunJob, Settled
 from .site import Site
+from .tasks import VARIABLE
 
 POLL_SEC = 10.0
 MISSING_POLLS = 3
@@ -229,6 +231,13 @@ class Lasting:
     def submission(self, job: JobExecutorInterface, run: RunJob, log: Path) -> list[str]:
         """The words that submit a job."""
         raise NotImplementedError
+
+    def command(self, job: JobExecutorInterface, run: RunJob) -> str:
+        """Snakemake again, for a shell in the job, with what it is told of its run."""
+        told, command = f"{VARIABLE}={shlex.quote(str(run.leave_task().absolute()))}", self.format_job_exec(job)
+        # a shell that has one command to run becomes it, so that signals reach it
+        is_alone = command.startswith(self.get_python_executable())
+        return f"{told} {command}" if is_alone else f"export {told} && {command}"
 
     def common_facts(self, run: RunJob, log: Path) -> dict[str, Any]:
         """What any scheduler is told of the job of a run, but for its command."""

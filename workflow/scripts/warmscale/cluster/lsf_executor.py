@@ -31,17 +31,17 @@ class LsfExecutor(Lasting):
         """The words of bsub."""
         return lsf.bsub_words(
             self.site,
-            command=self._command(job),
+            command=self._command(job, run),
             avoid=self._to_avoid(run),
             **self.common_facts(run, log),
         )
 
-    def _command(self, job: JobExecutorInterface) -> str:
+    def _command(self, job: JobExecutorInterface, run: RunJob) -> str:
         """For the shell of the first host; where LSF itself is to requeue jobs, a paused run ends with that code."""
-        command = self.format_job_exec(job)
+        command = self.command(job, run)
         if "-Q" not in self.site.extra:
             return command
-        program = [sys.executable, str(EXIT_CODE), "--state", str(self.runs(job).state.path)]
+        program = [sys.executable, str(EXIT_CODE), "--state", str(run.state.path)]
         return f"{command} || {shlex.join(program)}"
 
     def _to_avoid(self, run: RunJob) -> list[str]:

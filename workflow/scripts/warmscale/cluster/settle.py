@@ -18,6 +18,7 @@ from ..training import attempts
 from ..training.policy import was_asked_to_stop
 from ..training.publish import publish
 from .placement import Where
+from .tasks import Task, leave_task
 
 
 class Settled(Enum):
@@ -38,12 +39,19 @@ class RunJob:
     state: StateFolder
     published: Path
     where: Where
+    task: Task
+    """What its batch job is told."""
 
     def remember(self, scheduler: str, job_id: str, log: str) -> None:
         """Note the job that the run was submitted as, for the next master and for people."""
         ended_by = self._ended_by()
         job = {"scheduler": scheduler, "job_id": job_id, "log": log, "submitted": time.time(), "ended_by": ended_by}
         write_json(self.state.job, job)
+
+    def leave_task(self) -> Path:
+        """Write what the batch job is told, before it is submitted."""
+        leave_task(self.state.task, self.task)
+        return self.state.task
 
     def remembered(self, scheduler: str) -> Mapping[str, Any] | None:
         """The job that the run was last submitted as to this scheduler."""

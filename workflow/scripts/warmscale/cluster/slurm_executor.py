@@ -54,7 +54,7 @@ class SlurmExecutor(Lasting):
         """The words of sbatch, with a word that tells this job from all others."""
         words = slurm.sbatch_words(
             self.site,
-            command=slurm.batch_script(self.format_job_exec(job), run.state.stop.absolute()),
+            command=slurm.batch_script(self.command(job, run), run.state.stop.absolute()),
             **self.common_facts(run, log),
         )
         return [words[0], f"{TOKEN}warmscale-{uuid.uuid4()}", *words[1:]]

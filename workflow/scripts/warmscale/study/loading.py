@@ -22,8 +22,8 @@ from .config import (
 from .errors import StudyError, closest, explain, join_path, shown
 from .grid import Values, grid_errors, grid_points, repeated_leaves, repeated_seeds, seed_list, too_large
 from .point_errors import leaf_errors, validated
-from .recipe import Count, leaf_values
-from .run import Run, make_run
+from .recipe import Count, leaf_value
+from .run import Run, make_runs
 from .study import Point, Study, where
 
 Config = TypeVar("Config", bound=Analysis)
@@ -75,13 +75,13 @@ def _load_trained(raw: Mapping[str, Any]) -> Study:
         factors = _factors(experiment)
         for recipe, seeds, errors in _expand(experiment, base, num_train_images, study_seeds):
             lines += errors
-            for seed in seeds if recipe and config and not lines else ():
-                run = make_run(recipe, config.dataset, seed)
+            if lines or not (recipe and config):
+                continue
+            levels = {leaf: leaf_value(recipe, leaf) for leaf in factors}
+            for run in make_runs(recipe, config.dataset, seeds):
                 runs.setdefault(run.run_id, run)
-                values = leaf_values(recipe)
-                levels = {leaf: values.get(leaf) for leaf in factors}
-                key = (experiment.name, tuple(levels.items()), seed)
-                points.setdefault(key, Point(experiment.name, levels, seed, run.run_id))
+                key = (experiment.name, tuple(levels.items()), run.seed)
+                points.setdefault(key, Point(experiment.name, levels, run.seed, run.run_id))
     if config and config.placement.zero_stage:
         lines += [line for run in runs.values() for line in _zero_errors(run)]
     lines += [line for run in runs.values() for line in _node_errors(config.placement, run)]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 from .schedule import TOLERANCE, Affine, Curve, Schedule, same
 
@@ -99,7 +99,13 @@ def _close(a: float, b: float, piece: Affine) -> bool:
 
 def _rounded(piece: Affine | Curve) -> Affine | Curve:
     """Twelve digits: rounding errors of two ways to the same rate do not make two schedules."""
-    values = {name: float(f"{value:.12g}") + 0.0 for name, value in asdict(piece).items() if isinstance(value, float)}
-    if isinstance(piece, Affine) and same(piece.first, piece.last):
-        values["last"] = values["first"]
+    if isinstance(piece, Affine):
+        first = _twelve_digits(piece.first)
+        last = first if same(piece.first, piece.last) else _twelve_digits(piece.last)
+        return Affine(piece.steps, first, last)
+    values = {name: _twelve_digits(value) for name, value in vars(piece).items() if isinstance(value, float)}
     return replace(piece, **values)
+
+
+def _twelve_digits(value: float) -> float:
+    return float(f"{value:.12g}") + 0.0

@@ -191,6 +191,12 @@ def leaves(model: type[BaseModel] = Recipe, prefix: str = "") -> Iterator[str]:
             yield f"{prefix}{name}"
 
 
+def leaf_value(recipe: Recipe, leaf: str) -> Any:
+    """The value of one leaf of a recipe."""
+    section, _, field = leaf.partition(".")
+    return getattr(getattr(recipe, section), field) if field else getattr(recipe, section)
+
+
 def leaf_values(recipe: BaseModel, prefix: str = "") -> dict[str, Any]:
     """{leaf: value} of a recipe, in the order of `leaves`."""
     values: dict[str, Any] = {}

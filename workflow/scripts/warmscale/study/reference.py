@@ -20,6 +20,7 @@ In YAML, write `5.0e-5`: without the dot it is text.
 SECTIONS = {
     "StudyConfig": "A study",
     "Dataset": "`dataset`",
+    "Reencode": "`dataset.reencode`",
     "Recipe": "`recipe`",
     "LrScaling": "`recipe.lr_scaling`",
     "WarmupRule": "`recipe.warmup_epochs` as a rule",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ from .rates import epoch_clock, peak_lr, resolve_schedule, scale_factor, total_e
 from .recipe import Recipe, WarmupRule, leaf_values
 from .schedule import Schedule
 
-TRAINING_VERSION = 1
+TRAINING_VERSION = 2
 """Raised by hand when the trainer's results change on purpose: every run gets a new id and is trained again."""
 
 MOST_STEPS = 10**9
@@ -132,28 +132,39 @@ def _impossible(recipe: Recipe, images: int | None, num_seeds: int) -> Iterator[
 
 def make_run(recipe: Recipe, dataset: Dataset, seed: int) -> Run:
     """Resolve a recipe that `check_point` has nothing against."""
+    (run,) = make_runs(recipe, dataset, [seed])
+    return run
+
+
+def make_runs(recipe: Recipe, dataset: Dataset, seeds: Iterable[int]) -> Iterator[Run]:
+    """The same for several seeds: what they share, above all the schedule, is resolved once."""
     worker_batch_size = recipe.mini_batch_size // recipe.workers
+    batchnorm_batch_size = recipe.batchnorm_batch_size or worker_batch_size
     resolved = recipe.model_copy(
-        update={
-            "warmup_epochs": warmup_epochs(recipe),
-            "batchnorm_batch_size": recipe.batchnorm_batch_size or worker_batch_size,
-            "data_seed": seed if recipe.data_seed is None else recipe.data_seed,
-            "init_seed": seed if recipe.init_seed is None else recipe.init_seed,
-        }
+        update={"warmup_epochs": warmup_epochs(recipe), "batchnorm_batch_size": batchnorm_batch_size}
     )
     schedule = resolve_schedule(resolved, dataset.num_train_images)
-    content = _content(resolved, dataset, schedule)
-    return Run(
-        run_id=_run_id(resolved, schedule, content),
-        content=content,
-        recipe=resolved,
-        seed=seed,
-        worker_batch_size=worker_batch_size,
-        scale_factor=scale_factor(resolved),
-        peak_lr=peak_lr(resolved),
-        warmup_steps=warmup_steps(resolved, dataset.num_train_images),
-        total_steps=schedule.total_steps,
-    )
+    shared_content = _content(resolved, dataset, schedule)
+    beginning = _beginning_of_id(resolved, schedule)
+    derived = {
+        "worker_batch_size": worker_batch_size,
+        "scale_factor": scale_factor(resolved),
+        "peak_lr": peak_lr(resolved),
+        "warmup_steps": warmup_steps(resolved, dataset.num_train_images),
+        "total_steps": schedule.total_steps,
+    }
+    for seed in seeds:
+        given = {"data_seed": recipe.data_seed, "init_seed": recipe.init_seed}
+        seeds_of_run = {name: seed if value is None else value for name, value in given.items()}
+        content = shared_content | seeds_of_run
+        digest = hashlib.sha256(canonical_json(content).encode()).hexdigest()[:12]
+        yield Run(
+            run_id=f"{beginning}-s{seeds_of_run['init_seed']}-{digest}",
+            content=content,
+            recipe=resolved.model_copy(update=seeds_of_run),
+            seed=seed,
+            **derived,
+        )
 
 
 def _content(recipe: Recipe, dataset: Dataset, schedule: Schedule) -> dict[str, Any]:
@@ -169,9 +180,9 @@ def _content(recipe: Recipe, dataset: Dataset, schedule: Schedule) -> dict[str, 
     return json.loads(canonical_json(content))
 
 
-def _run_id(recipe: Recipe, schedule: Schedule, content: Mapping[str, Any]) -> str:
+def _beginning_of_id(recipe: Recipe, schedule: Schedule) -> str:
+    """The readable parts that runs share which differ in their seeds only."""
     peak, reached = schedule.peak()
-    digest = hashlib.sha256(canonical_json(content).encode()).hexdigest()[:12]
     lr = f"{peak:.3g}".replace("e-0", "e-").replace("+", "")
     # a letter first: Snakemake reads an id of digits only as a number
-    return f"mb{recipe.mini_batch_size}-w{recipe.workers}-lr{lr}-up{reached}-s{recipe.init_seed}-{digest}"
+    return f"mb{recipe.mini_batch_size}-w{recipe.workers}-lr{lr}-up{reached}"

@@ -6,7 +6,7 @@ import bisect
 import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 TOLERANCE = 1e-9
 """Relative to the larger of two rates; rates closer than this are the same."""
@@ -118,5 +118,5 @@ def step_decay_rate(clock: int, *, peak: float, milestones: Sequence[int], facto
 
 def _piece_to_json(piece: Affine | Curve) -> list | dict:
     if isinstance(piece, Curve):
-        return asdict(piece)
+        return dict(vars(piece))
     return [piece.steps, piece.first, *([piece.last] if piece.last != piece.first else [])]

@@ -1,0 +1,101 @@
+"""The Snakemake inside the batch job of a run: it expands no grid, and Snakemake compares the same in both."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from tests.lsf_double.cluster import Cluster
+from warmscale.cluster.tasks import VARIABLE
+from warmscale.records import StateFolder
+
+from .conftest import TINY, Checkout, make_checkout
+from .test_lsf import ONE_RUN, LsfCheckout
+
+IN_JOB = ("--allowed-rules", "train", "--cores", "1", "--force", "--nolock", "--no-hooks", "--mode", "remote")
+SITE = ("--config", "site=profiles/lsf/site.yaml")
+STUDY = {**TINY, "experiments": [ONE_RUN]}
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkout]:
+    """A checkout whose one run was trained by a batch job."""
+    folder = tmp_path_factory.mktemp("batch")
+    checkout = make_checkout(folder / "checkout")
+    checkout.write(STUDY)
+    with Cluster(folder / "cluster", hosts=1, slots_per_host=1, kill_interval_sec=1.0) as cluster:
+        lsf = LsfCheckout(checkout, cluster)
+        assert lsf.finish() == 0, lsf.log()
+        lsf.end()
+    return checkout
+
+
+@pytest.fixture
+def left(trained: Checkout) -> Iterator[StateFolder]:
+    """The state of its run; what is told of it, and the config, are put back behind the test."""
+    (folder,) = (trained.folder / "results/tiny/state").glob("mb*")
+    state = StateFolder(folder)
+    told = state.task.read_text()
+    yield state
+    state.task.write_text(told)
+    trained.write(STUDY)
+
+
+def job(checkout: Checkout, state: StateFolder, *words: str) -> str:
+    """What the Snakemake says that the executor starts in the job of a run."""
+    target = ("--target-jobs", f"train:run={state.path.name}")
+    variable = f"{VARIABLE}={state.task}"
+    done = checkout.run("env", variable, sys.executable, "-m", "snakemake", *target, *IN_JOB, *SITE, *words)
+    assert done.returncode == 0, done.stdout
+    return done.stdout
+
+
+def nothing_is_to_be_done(checkout: Checkout) -> bool:
+    """Whether the master finds that nothing changed: no input, no parameter, no code."""
+    done = checkout.run(sys.executable, "-m", "snakemake", "--profile", "lsf", "-n")
+    assert done.returncode == 0, done.stdout
+    return "Nothing to be done" in done.stdout
+
+
+def without(text: str) -> dict:
+    """The study with a text where its grid was: whoever expands it fails."""
+    return {**STUDY, "experiments": text}
+
+
+def test_what_a_batch_job_records_is_what_the_master_expects(trained, left):
+    assert json.loads(left.task.read_text())["run_id"] == left.path.name
+    assert nothing_is_to_be_done(trained)
+
+
+def test_a_batch_job_expands_no_grid(trained, left):
+    trained.write(without("no grid"))
+    assert f"run={left.path.name}" in job(trained, left)
+    trained.write(STUDY)
+    assert nothing_is_to_be_done(trained)
+
+
+@pytest.mark.parametrize("text", [None, "{"])
+def test_a_batch_job_that_is_told_nothing_expands_the_grid_and_finds_the_same(trained, left, text):
+    left.task.unlink() if text is None else left.task.write_text(text)
+    assert f"run={left.path.name}" in job(trained, left)
+    assert nothing_is_to_be_done(trained)
+
+
+def test_a_batch_job_imports_no_model_of_a_config(trained, left):
+    rules = trained.folder / "workflow/rules/train.smk"
+    rules_as_they_are = rules.read_text()
+    check = 'assert not {name for name in sys.modules if name.startswith("warmscale.study")}, "a model of a config"\n'
+    try:
+        rules.write_text(f"{rules_as_they_are}\n\n{check}")
+        job(trained, left, "-n")
+    finally:
+        rules.write_text(rules_as_they_are)
+
+
+def test_a_job_takes_its_place_from_the_file(trained, left):
+    told = json.loads(left.task.read_text())
+    left.task.write_text(json.dumps({**told, "job": {**told["job"], "nodes": 7}}))
+    assert "nodes=7" in job(trained, left, "-n")
