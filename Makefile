@@ -4,8 +4,8 @@ PYTHON ?= python3
 PY := .venv/bin/python
 # Tests at a time: small machines have 2 cores, and the workflow tests start processes of their own.
 PYTEST_WORKERS ?= 2
-# Debian packages that the tests need and a bare CI machine lacks. Without them, tests of Slurm and mpirun are skipped.
-TEST_PACKAGES := slurm-wlm munge openmpi-bin
+# Debian packages that the tests need and a bare CI machine lacks. Without them, tests of Slurm, mpirun and jpegtran are skipped.
+TEST_PACKAGES := slurm-wlm munge openmpi-bin libjpeg-turbo-progs
 
 # 1: exactly requirements.lock. 0: pyproject's lower bounds beside the site's own torch.
 # A .venv made with LOCK=0 stays one until `make install LOCK=1` is asked for.

@@ -105,3 +105,39 @@ def test_of_two_studies_that_write_the_digits_at_once_both_find_them(tmp_path):
     (tmp_path / "digits/.complete").unlink()  # as Snakemake does where the slower one fails
     write.publish_digits(tmp_path / "digits")
     assert (tmp_path / "digits/.complete").exists()
+
+
+def test_a_pack_has_the_index_of_its_tree(digits, tmp_path):
+    sizes, index = declared(), script("index_data").index_data
+    index(root=digits, declared=sizes, check="none", index=tmp_path / "tree.tsv")
+    index(root=digits, declared=sizes, check="none", index=tmp_path / "packed.tsv", pack=tmp_path / "pack")
+    index(root=tmp_path / "pack", declared=sizes, check="decode", index=tmp_path / "pack.tsv")
+    assert (tmp_path / "tree.tsv").read_text() == (tmp_path / "packed.tsv").read_text()
+    assert (tmp_path / "tree.tsv").read_text() == (tmp_path / "pack.tsv").read_text()
+
+
+def test_no_index_is_written_of_a_pack_that_is_not_as_declared_or_spoiled(digits, tmp_path):
+    sizes, index = declared(), script("index_data").index_data
+    with pytest.raises(DataError, match="num_classes: 11 declared, 10 found"):
+        index(
+            root=digits,
+            declared=sizes | {"num_classes": 11},
+            check="none",
+            index=tmp_path / "i",
+            pack=tmp_path / "pack",
+        )
+    assert not (tmp_path / "pack").exists()
+    index(root=digits, declared=sizes, check="none", index=tmp_path / "index.tsv", pack=tmp_path / "pack")
+    with pytest.raises(DataError, match="num_val_images: 5 declared, 517 found"):
+        index(root=tmp_path / "pack", declared=sizes | {"num_val_images": 5}, check="none", index=tmp_path / "i")
+    with pytest.raises(DataError, match=r"pack is a pack already; leave dataset\.pack out"):
+        index(root=tmp_path / "pack", declared=sizes, check="none", index=tmp_path / "i", pack=tmp_path / "again")
+    spoiled = tmp_path / "pack/train-0000.bin"
+    whole = spoiled.read_bytes()
+    spoiled.write_bytes(whole[:-1] + b"x")
+    with pytest.raises(DataError, match=r"train-0000\.bin of a pack is corrupted"):
+        index(root=tmp_path / "pack", declared=sizes, check="decode", index=tmp_path / "i")
+    spoiled.write_bytes(whole[:-1])
+    with pytest.raises(DataError, match=r"bytes instead of"):
+        index(root=tmp_path / "pack", declared=sizes, check="ends", index=tmp_path / "i")
+    assert not (tmp_path / "i").exists()

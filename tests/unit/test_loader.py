@@ -2,6 +2,7 @@
 
 import threading
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,12 +10,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from warmscale.training.images import open_image, random_crop_flip
-from warmscale.training.loader import prefetch, train_batches, val_batches
+from warmscale.training.loader import AHEAD, CHUNK, CORES, copied_ahead, threads_of_rank, train_batches, val_batches
 from warmscale.training.order import permutation
 from warmscale.training.tree import DataError
 
-from .test_images import write_split
+from .test_images import random_crop_flip, write_split
 
 SIZES = [(30 + number, 50 - number) for number in range(12)]
 
@@ -47,7 +47,7 @@ def test_a_micro_batch_holds_the_images_at_its_positions_in_channels_last(tmp_pa
     assert batch.images.dtype == torch.uint8
     assert batch.images.is_contiguous(memory_format=torch.channels_last)
     assert batch.labels.tolist() == (ids % 3).tolist()
-    expected = [random_crop_flip(open_image(tmp_path / f"{i}.png"), 16, 5, 1, 4 + n) for n, i in enumerate(ids)]
+    expected = [random_crop_flip((tmp_path / f"{i}.png").read_bytes(), 16, 5, 1, 4 + n) for n, i in enumerate(ids)]
     assert np.array_equal(batch.images.permute(0, 2, 3, 1), np.stack(expected))
 
 
@@ -64,43 +64,69 @@ def test_sample_keys_of_a_mini_batch_that_spans_epochs_differ_although_an_image_
     assert len(set(batch.sample_keys % 12)) < 18
 
 
+class Recorder:
+    """Images that are their numbers, and what was asked for."""
+
+    size = 2
+    split = type("Numbers", (), {"labels": np.arange(1000), "__len__": lambda self: 1000})()
+
+    def __init__(self):
+        self.filled, self.hold = [], threading.Event()
+        self.hold.set()
+
+    def expect(self, ids):
+        pass
+
+    def fill(self, out, ids, epochs, positions):
+        self.hold.wait(5)
+        if 0 in ids:
+            time.sleep(0.02)  # the first is the slowest
+        self.filled.extend(ids.tolist())
+        out[:] = (ids % 256).astype(np.uint8)[:, None, None, None]
+        return []
+
+
 @given(st.integers(0, 40), st.integers(1, 9), st.integers(1, 50))
 def test_validation_batches_cover_every_image_once(start, count, images):
-    class Recorder:
-        split = range(100)
-
-        def batch(self, ids, epochs, positions):
-            return np.zeros((len(ids), 2, 2, 3), np.uint8), ids
-
     batches = list(val_batches(Recorder(), start, start + images, count, threads=0))
     assert torch.cat([batch.labels for batch in batches]).tolist() == list(range(start, start + images))
     assert all(len(batch.labels) == count for batch in batches[:-1])
 
 
+@pytest.mark.parametrize("count", [1, CHUNK - 1, CHUNK, 3 * CHUNK + 1])
 @pytest.mark.parametrize("threads", [0, 1, 3])
-def test_results_come_in_the_order_of_the_requests(threads):
-    def slow_first(number):
-        time.sleep(0.02 if number == 0 else 0)
-        return number
-
-    assert list(prefetch(slow_first, range(10), threads)) == list(range(10))
+def test_batches_come_in_the_order_asked_for_whoever_is_first(threads, count):
+    batches = list(val_batches(Recorder(), 0, 100, count, threads=threads))
+    assert torch.cat([batch.labels for batch in batches]).tolist() == [*range(100)]
+    assert torch.cat([batch.images[:, 0, 0, 0] for batch in batches]).tolist() == [*range(100)]
 
 
-def test_threads_work_ahead_by_their_number_and_no_further():
-    made = []
-    results = prefetch(lambda number: made.append(number) or number, range(100), 3)
-    assert next(results) == 0
+@pytest.mark.parametrize(("threads", "count"), [(1, 4), (3, 4), (2, 8 * CHUNK)])
+def test_threads_work_ahead_so_that_all_are_busy_and_no_further(threads, count):
+    images = Recorder()
+    results = val_batches(images, 0, 1000, count, threads=threads)
+    next(results)
+    chunks = -(-count // CHUNK)
+    expected = count * (1 + -(-AHEAD * threads // chunks))
     until = time.monotonic() + 5
-    while len(made) < 4 and time.monotonic() < until:
+    while len(images.filled) < expected and time.monotonic() < until:
         time.sleep(0.01)
     time.sleep(0.05)
-    assert sorted(made) == [0, 1, 2, 3]
+    assert sorted(images.filled) == [*range(expected)]
     results.close()
+
+
+def test_without_threads_nothing_is_decoded_before_it_is_asked_for():
+    images = Recorder()
+    results = val_batches(images, 0, 100, 10, threads=0)
+    assert images.filled == []
+    next(results)
+    assert images.filled == [*range(10)]
 
 
 def test_threads_end_when_their_batches_are_not_wanted_any_more():
     before = set(threading.enumerate())
-    results = prefetch(lambda number: number, range(100), 3)
+    results = val_batches(Recorder(), 0, 1000, 10, threads=3)
     next(results)
     threads = set(threading.enumerate()) - before
     results.close()
@@ -108,6 +134,58 @@ def test_threads_end_when_their_batches_are_not_wanted_any_more():
         thread.join(timeout=5)
     assert threads
     assert not any(thread.is_alive() for thread in threads)
+
+
+class HostCopier:
+    """Copies on this machine, and notes when."""
+
+    def __init__(self):
+        self.notes = []
+
+    def copy(self, batch):
+        self.notes.append(("copy", int(batch.labels[0])))
+        return batch
+
+    def hand_over(self, batch):
+        self.notes.append(("use", int(batch.labels[0])))
+        return batch
+
+
+class Ready:
+    """A decoded batch, or one that is still to be waited for."""
+
+    def __init__(self, number, is_done):
+        self._number, self._is_done = number, is_done
+
+    def is_done(self):
+        return self._is_done
+
+    def result(self):
+        return SimpleNamespace(labels=torch.tensor([self._number]))
+
+
+def notes_of(*is_done):
+    copier = HostCopier()
+    decodings = [Ready(number, done) for number, done in enumerate(is_done)]
+    assert [int(batch.labels[0]) for batch in copied_ahead(decodings, copier)] == [*range(len(is_done))]
+    return copier.notes
+
+
+def test_the_next_batch_is_on_its_way_before_one_is_used():
+    order = [("copy", 0), ("copy", 1), ("use", 0), ("copy", 2), ("use", 1), ("use", 2)]
+    assert notes_of(True, True, True) == order
+
+
+def test_a_batch_is_not_kept_waiting_by_the_next_one():
+    order = [("copy", 0), ("use", 0), ("copy", 1), ("use", 1), ("copy", 2), ("use", 2)]
+    assert notes_of(False, False, False) == order
+
+
+def test_a_rank_decodes_with_the_cores_that_do_not_train():
+    assert [threads_of_rank(None, False, {CORES: str(cores)}) for cores in (1, 2, 8)] == [0, 1, 7]
+    assert [threads_of_rank(None, True, {CORES: str(cores)}) for cores in (1, 2, 8, 200)] == [1, 1, 7, 32]
+    assert threads_of_rank(None, False, {}) == 0
+    assert [threads_of_rank(asked_for, True, {CORES: "8"}) for asked_for in (0, 3, 40)] == [0, 3, 40]
 
 
 @pytest.mark.parametrize("threads", [0, 2])

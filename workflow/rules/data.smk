@@ -1,7 +1,8 @@
 """Needs the folder of a data set; makes its index, compared with the declared sizes, before any training.
 
 Nothing here runs a second time because a program or a time stamp changed: what decides is in the index's name. (When a
-job runs again whose output is `ancient` for the next one, Snakemake 9 leaves out everything behind that.)
+job runs again whose output is `ancient` for the next one, Snakemake 9 leaves out everything behind that.) That is why a
+pack has no rule of its own: where one is asked for later, the index is there already, and `pack_first` makes it.
 """
 
 DIGITS_ROOT = DATA.root if DATA.name == "digits" else "data/digits"
@@ -22,8 +23,17 @@ rule digits:
         "{resources.program} {resources.place} 2> {log:q}"
 
 
+PLACE_OF_DATA = shlex.join(
+    [
+        *("--root", DATA.root, "--check", DATA.check),
+        *(["--pack", DATA.pack] if DATA.pack else []),
+        *(["--reencode", DATA.reencode.model_dump_json()] if DATA.reencode else []),
+    ]
+)
+
+
 rule index:
-    """List the tree of a data set once, compare it with the declared sizes and look at its images."""
+    """Pack a data set if that is wanted, list it once, compare it with the declared sizes and look at its images."""
     input:
         made=ancient(rules.digits.output.done) if DATA.name == "digits" else [],
     output:
@@ -34,7 +44,7 @@ rule index:
     localrule: True
     resources:
         program=program("index_data"),
-        place=shlex.join(["--root", DATA.root, "--check", DATA.check]),
+        place=PLACE_OF_DATA,
     params:
         declared=json.dumps(DATA.declared_sizes, sort_keys=True),
     shell:

@@ -35,7 +35,7 @@ def main(words: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    from .commands import doctor, explain, status, submit
+    from .commands import doctor, explain, pack, status, submit
 
     parser = argparse.ArgumentParser(prog="warmscale", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -46,6 +46,7 @@ def _parser() -> argparse.ArgumentParser:
     explain.add_parser(commands)
     doctor.add_parser(commands)
     submit.add_parser(commands)
+    pack.add_parser(commands)
     forget = commands.add_parser("forget", help="delete what runs have trained, so that they are trained anew")
     forget.add_argument("runs", nargs="+", metavar="RUN", help="run ids")
     forget.add_argument("--results", type=Path, default=Path("results"), help="folder of all studies")

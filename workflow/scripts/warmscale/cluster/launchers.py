@@ -121,6 +121,7 @@ def _exports(plan: LaunchPlan) -> list[str]:
     """Variables of a rank; the user's last, so that they win."""
     # MKL's too: Snakemake sets it to the threads of the rule, and PyTorch heeds it more
     lines = [f"export {name}={plan.threads_per_rank}" for name in THREADS]
+    lines.append(f"export WARMSCALE_CORES={plan.cores_per_rank}")  # threads that decode images, beside arithmetic
     if plan.node_local:
         lines.append(f'export WARMSCALE_NODE_LOCAL="{plan.node_local}"')
     return lines + [f"export {name}={shlex.quote(value)}" for name, value in plan.environment]

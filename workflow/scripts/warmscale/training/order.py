@@ -27,8 +27,13 @@ def uniform(seed: int, stream: int, counter: Sequence[int], size: int) -> np.nda
 
 
 def _raw(seed: int, stream: int, counter: Sequence[int], size: int) -> np.ndarray:
-    key = np.array([seed % 2**64, stream], dtype=np.uint64)
-    return np.random.Philox(key=key, counter=np.array([0, *counter], dtype=np.uint64)).random_raw(size)
+    counter = np.array([0, *counter], dtype=np.uint64)
+    return np.random.Philox(key=_key(seed % 2**64, stream), counter=counter).random_raw(size)
+
+
+@lru_cache(maxsize=64)
+def _key(seed: int, stream: int) -> np.ndarray:
+    return np.array([seed, stream], dtype=np.uint64)
 
 
 @lru_cache(maxsize=3)
@@ -59,9 +64,11 @@ def model_seed(init_seed: int, step: int, micro_batch: int) -> int:
 
 def random_crop(data_seed: int, epoch: int, position: int, width: int, height: int) -> tuple[tuple[int, ...], bool]:
     """Box (left, top, right, bottom) of RandomResizedCrop and whether to flip; the law is torchvision's."""
-    draws = uniform(data_seed, CROP_STREAM, (position, epoch, 0), DRAWS_PER_CROP)
-    flip = bool(draws[-1] < 0.5)
-    for area, ratio, left, top in draws[:-1].reshape(CROP_TRIES, 4):
+    raw = _raw(data_seed, CROP_STREAM, (position, epoch, 0), DRAWS_PER_CROP).tolist()
+    flip = (raw[-1] >> 11) * 2.0**-53 < 0.5
+    for first in range(0, 4 * CROP_TRIES, 4):
+        # as `uniform`, but of the first try alone, which is nearly always the last
+        area, ratio, left, top = [(draw >> 11) * 2.0**-53 for draw in raw[first : first + 4]]
         pixels = width * height * (CROP_AREA[0] + area * (CROP_AREA[1] - CROP_AREA[0]))
         aspect = math.exp(math.log(CROP_RATIO[0]) + ratio * math.log(CROP_RATIO[1] / CROP_RATIO[0]))
         w, h = round(math.sqrt(pixels * aspect)), round(math.sqrt(pixels / aspect))
