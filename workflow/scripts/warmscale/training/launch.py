@@ -19,7 +19,7 @@ from ..records import StateFolder, read_json, read_lines, write_json
 from ..study.run import canonical_json
 from . import attempts
 from .memory_text import advice_lines
-from .processes import run_ranks
+from .processes import Ranks, run_ranks
 from .provenance import image_facts
 from .publish import publish
 from .signals import DUPLICATE_EXIT_CODE, PAUSED_EXIT_CODE, Stop
@@ -59,8 +59,8 @@ class Launch:
         return min(self.margin_sec * 4 ** len([*lost]), max(self.margin_sec, (self.ends - time.time()) / 2))
 
 
-def carry_out(launch: Launch, stop: Stop) -> int:
-    """Train unless there is an outcome, then publish.
+def carry_out(launch: Launch, stop: Stop, ranks: Ranks | None = None) -> int:
+    """Train unless there is an outcome, then publish; `ranks` need not be started cold.
 
     Returns the exit code: 0 with an outcome or a recorded failure, 75 when another attempt is to follow, 73 when
     another copy of the run is alive: nothing was touched then.
@@ -74,7 +74,7 @@ def carry_out(launch: Launch, stop: Stop) -> int:
     with held:
         _claim(launch)
         if _is_to_be_tried(launch.state):
-            if (state := _attempt(launch, held, stop)) == "duplicate":
+            if (state := _attempt(launch, held, stop, ranks)) == "duplicate":
                 return DUPLICATE_EXIT_CODE
             if state == "paused":
                 return PAUSED_EXIT_CODE
@@ -116,15 +116,16 @@ def _is_to_be_tried(state: StateFolder) -> bool:
     return not state.outcome.exists() and not (lost and lost["state"] == "failed")
 
 
-def _attempt(launch: Launch, held: lease.Lease, stop: Stop) -> str:
+def _attempt(launch: Launch, held: lease.Lease, stop: Stop, ranks: Ranks | None) -> str:
     """Start all ranks, wait for them, record how it ended, and return the state of the attempt."""
     state, plan = launch.state, launch.plan
     surroundings = {"image": _image(launch)} if plan.container else {}
+    surroundings |= {"is_warm": True} if ranks else {}
     place = {"nodes": plan.nodes, "ranks": plan.ranks, "gpus": plan.gpus_per_node}
     deadline = launch.ends and launch.ends - launch.margin
     attempt = attempts.begin(state, **place, deadline=deadline, lease=held.path, **surroundings)
     kill_at = launch.ends and launch.ends - launch.margin_sec / 4
-    exited = run_ranks(plan, _command(launch), state, stop=stop, kill_at=kill_at)
+    exited = run_ranks(plan, _command(launch), state, stop=stop, kill_at=kill_at, ranks=ranks)
     if not lease.is_current(held.path):  # suspended for so long that another copy took over: the state is not ours now
         _say(f"{launch.run_id}: duplicate: another copy took over from this one")
         return "duplicate"

@@ -9,9 +9,10 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 from ..cluster.gpus import NoGpuError, reserved
 from ..cluster.launchers import LaunchError, LaunchPlan, launch_command, rank_script
@@ -29,15 +30,39 @@ END_SEC = 3.0
 POLL_SEC = 0.05
 
 
+class Process(Protocol):
+    """What is known of a process: that much of a subprocess.Popen."""
+
+    pid: int
+    returncode: int | None
+
+    def poll(self) -> int | None: ...
+    def wait(self) -> int: ...
+    def send_signal(self, number: signal.Signals) -> None: ...
+
+
+class Ranks(Protocol):
+    """Ranks of launcher `local` that need not be started cold."""
+
+    def start(self, rank: int, environment: Mapping[str, str], command: Sequence[str], log: Path) -> Process:
+        """Let a rank begin; its script would be started with these variables, and run this command in the end."""
+
+
 def run_ranks(
-    plan: LaunchPlan, command: Sequence[str], state: StateFolder, *, stop: Stop, kill_at: float | None
+    plan: LaunchPlan,
+    command: Sequence[str],
+    state: StateFolder,
+    *,
+    stop: Stop,
+    kill_at: float | None,
+    ranks: Ranks | None = None,
 ) -> Exit:
     """Start all ranks, pass requests to stop on, and wait; what still runs at `kill_at` (Unix time) is killed."""
     if not (plan.shares_node and plan.gpus_per_node):
-        return _run(plan, command, state, stop, kill_at, {})
+        return _run(plan, command, state, stop, kill_at, ranks, {})
     try:
         with reserved(plan.gpus_per_node, os.environ, give_up=lambda: stop.requested) as gpus:
-            return _run(plan, command, state, stop, kill_at, {"CUDA_VISIBLE_DEVICES": ",".join(gpus)})
+            return _run(plan, command, state, stop, kill_at, None, {"CUDA_VISIBLE_DEVICES": ",".join(gpus)})
     except NoGpuError as error:
         write_json(state.failure, {"failure_class": "config", "failure": str(error), "rank": None})
         return Exit([], {}, stop.requested, timed_out=False, lacked_memory=False, last_words="")
@@ -49,13 +74,14 @@ def _run(
     state: StateFolder,
     stop: Stop,
     kill_at: float | None,
+    ranks: Ranks | None,
     devices: dict[str, str],
 ) -> Exit:
     write_atomic(state.rank_script, rank_script(plan, command))
     kills_before = oom_kills()
     state.launcher_log.parent.mkdir(parents=True, exist_ok=True)
     log_before = state.launcher_log.stat().st_size if state.launcher_log.exists() else 0
-    processes: list[subprocess.Popen] = []
+    processes: list[Process] = []
 
     def pass_on() -> None:
         with contextlib.suppress(OSError):  # of a signal handler nobody would know what to do
@@ -65,7 +91,7 @@ def _run(
 
     stop.pass_on = pass_on
     try:
-        for start in _starts(plan, state, devices):
+        for start in _starts(plan, command, state, ranks, devices):
             processes.append(start())
     except (LaunchError, FileNotFoundError) as error:
         write_json(state.failure, {"failure_class": "config", "failure": _why_not(error), "rank": None})
@@ -87,7 +113,9 @@ def _run(
     )
 
 
-def _starts(plan: LaunchPlan, state: StateFolder, devices: dict[str, str]) -> Iterator[Callable[[], subprocess.Popen]]:
+def _starts(
+    plan: LaunchPlan, command: Sequence[str], state: StateFolder, ranks: Ranks | None, devices: dict[str, str]
+) -> Iterator[Callable[[], Process]]:
     """What starts each process: one a rank, or a launcher."""
     if plan.launcher != "local":
         # a session of its own: what a terminal sends goes to the parent, which asks for a pause in its own way
@@ -104,7 +132,10 @@ def _starts(plan: LaunchPlan, state: StateFolder, devices: dict[str, str]) -> It
             **({} if plan.container else {LAUNCHER_PID: str(os.getpid())}),
             **({"WARMSCALE_PROGRESS_BAR": "1"} if rank == 0 and sys.stderr.isatty() else {}),
         }
-        yield partial(_start, ["bash", str(state.rank_script)], state, environment)
+        if ranks:
+            yield partial(ranks.start, rank, environment, command, state.launcher_log)
+        else:
+            yield partial(_start, ["bash", str(state.rank_script)], state, environment)
 
 
 def _why_not(error: Exception) -> str:
@@ -128,7 +159,7 @@ def _start(
         )
 
 
-def _wait(processes: Sequence[subprocess.Popen], kill_at: float | None, failure: Path) -> tuple[dict[int, int], bool]:
+def _wait(processes: Sequence[Process], kill_at: float | None, failure: Path) -> tuple[dict[int, int], bool]:
     """Wait for all; return {rank: signal} of those that were killed, not from here, and whether time ran out.
 
     When one fails, the others get a while to end before they are killed. Behind a launcher only the reason that a rank
@@ -148,7 +179,7 @@ def _wait(processes: Sequence[subprocess.Popen], kill_at: float | None, failure:
     return _died(processes), False
 
 
-def _end(processes: Sequence[subprocess.Popen]) -> None:
+def _end(processes: Sequence[Process]) -> None:
     """End what still runs: politely first, because a launcher that is killed leaves its ranks behind."""
     send_to_all(list(processes), signal.SIGTERM)
     deadline = time.monotonic() + END_SEC
@@ -166,5 +197,5 @@ def _added(log: Path, before: int) -> str:
         return file.read().decode(errors="replace")
 
 
-def _died(processes: Sequence[subprocess.Popen]) -> dict[int, int]:
+def _died(processes: Sequence[Process]) -> dict[int, int]:
     return {rank: -process.returncode for rank, process in enumerate(processes) if (process.poll() or 0) < 0}

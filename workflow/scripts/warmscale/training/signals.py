@@ -56,6 +56,7 @@ def stop_on_signals() -> Stop:
     stop = Stop()
     for number in STOP_SIGNALS:
         signal.signal(number, stop.request)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)  # a fork has them wait until here
     return stop
 
 
@@ -94,9 +95,13 @@ def end_with_parent() -> None:
 def end_with_launcher() -> None:
     """Be killed when the launcher ends (Linux): a second start must not meet ranks of the first."""
     launcher = os.environ.get(LAUNCHER_PID)
-    if not launcher:  # mpirun and its like end their ranks themselves
-        return
+    if launcher:  # mpirun and its like end their ranks themselves
+        die_with_parent(int(launcher))
+
+
+def die_with_parent(parent: int) -> None:
+    """Be killed when the parent ends (Linux); exits where it has ended before it could take this process along."""
     if hasattr(_LIBC, "prctl"):
         _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if int(launcher) != os.getppid():  # it ended before it could take this process along
+    if parent != os.getppid():
         sys.exit("the launcher of this rank has ended")

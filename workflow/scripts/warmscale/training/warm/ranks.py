@@ -1,0 +1,92 @@
+"""Ranks that are forked from the warm process: waiting until they are told what to be. Standard library only."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from ...cluster.launchers import LaunchPlan
+from ..signals import die_with_parent
+from .forked import become, close_all_but, exit_code_of, fork
+from .origin import Origin
+
+
+class WarmRanks:
+    """The ranks of a run, forked before this process has threads of its own."""
+
+    def __init__(self, origin: Origin, ranks: int):
+        self._origin = origin
+        self._waiting = [WarmRank(origin) for _ in range(ranks)]
+
+    def start(self, rank: int, environment: Mapping[str, str], command: Sequence[str], log: Path) -> WarmRank:
+        """Let a rank begin with the command and variables that its script would be started with."""
+        self._waiting[rank].begin(self._origin.of_rank(environment), command, log)
+        return self._waiting[rank]
+
+
+def warm_ranks(origin: Origin, plan: LaunchPlan) -> WarmRanks | None:
+    """Ranks for a plan, None where they would not be what cold ones are."""
+    return WarmRanks(origin, plan.ranks) if origin.fits(plan) else None
+
+
+class WarmRank:
+    """A child of this process that becomes a rank; to be looked at as a subprocess.Popen is."""
+
+    def __init__(self, origin: Origin):
+        told, self._tell = os.pipe()
+        parent = os.getpid()
+        self.pid = fork(lambda: _wait(told, parent, origin))
+        self.returncode: int | None = None
+        os.close(told)
+
+    def begin(self, environment: Mapping[str, str], command: Sequence[str], log: Path) -> None:
+        """Tell it what to be."""
+        request = {"environment": dict(environment), "command": list(command), "log": str(log)}
+        with contextlib.suppress(BrokenPipeError), os.fdopen(self._tell, "w") as pipe:  # it was killed meanwhile
+            json.dump(request, pipe)
+
+    def poll(self) -> int | None:
+        """Exit code, negative for a signal; None while it runs."""
+        if self.returncode is None:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            if pid:
+                self.returncode = os.waitstatus_to_exitcode(status)
+        return self.returncode
+
+    def wait(self) -> int:
+        """The same, once it has ended."""
+        if self.returncode is None:
+            self.returncode = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        return self.returncode
+
+    def send_signal(self, number: signal.Signals) -> None:
+        """Signal it if it still runs."""
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+
+def _wait(told: int, parent: int, origin: Origin) -> NoReturn:
+    """Become a rank when told; end when the parent does."""
+    die_with_parent(parent)
+    close_all_but({0, 1, 2, told, *origin.files})
+    with os.fdopen(told) as pipe:
+        text = pipe.read()
+    if not text:  # there was nothing to train
+        os._exit(0)
+    os._exit(_train(json.loads(text)))
+
+
+def _train(request: Mapping[str, Any]) -> int:
+    """What a rank's script does after its interpreter has started, and its exit code."""
+    with open(os.devnull) as nothing, open(request["log"], "a") as log:
+        for file, number in ((nothing, 0), (log, 1), (log, 2)):
+            os.dup2(file.fileno(), number)
+    become(request["command"], request["environment"])
+    import train  # the program that launchers start; the warm process has imported it
+
+    return exit_code_of(train.main)
