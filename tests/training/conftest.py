@@ -21,10 +21,16 @@ LAB = Path(__file__).parent / "ranks_lab.py"
 SCRIPTS = Path(__file__).parents[2] / "workflow/scripts"
 TRAIN_IMAGES, VAL_IMAGES, CLASSES = 330, 43, 5
 SETTINGS = {
+    "engine": "deepspeed",
     "zero_stage": 0,
     "device": "cpu",
     "loader_threads": 0,
     "deterministic": True,
+    "workers_per_pass": 1,
+    "channels_last": "auto",
+    "fused_optimizer": "auto",
+    "compile": "none",
+    "cuda_graphs": False,
     "checkpoint_minutes": None,
     "audit_every_steps": 3,
     "keep_weights": False,

@@ -21,6 +21,44 @@ def vector_first(num_classes: int) -> nn.Module:
     return nn.Sequential(nn.BatchNorm2d(3), plain(num_classes))
 
 
+class HalfUsed(nn.Module):
+    """One layer that no rank uses, one that the second rank alone does, and a frozen one."""
+
+    def __init__(self, num_classes: int):
+        super().__init__()
+        self.nowhere, self.on_second, self.frozen = (nn.Linear(num_classes, num_classes) for _ in range(3))
+        self.frozen.requires_grad_(False)
+        self.inner = plain(num_classes)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Logits of a batch."""
+        logits = self.frozen(self.inner(images))
+        return self.on_second(logits) if os.environ["RANK"] == "1" else logits
+
+
+def half_used(num_classes: int) -> nn.Module:
+    """See HalfUsed."""
+    return HalfUsed(num_classes)
+
+
+class RuinedOnSecond(nn.Module):
+    """Its third forward pass comes to nothing on the second rank."""
+
+    def __init__(self, num_classes: int):
+        super().__init__()
+        self.inner, self.calls = plain(num_classes), 0
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Logits of a batch."""
+        self.calls += 1
+        return self.inner(images) * (float("nan") if os.environ["RANK"] == "1" and self.calls == 3 else 1.0)
+
+
+def ruined_on_second(num_classes: int) -> nn.Module:
+    """See RuinedOnSecond."""
+    return RuinedOnSecond(num_classes)
+
+
 class KilledOnce(nn.Module):
     """Kills the second rank in its 30th forward pass, the first time that it is used."""
 

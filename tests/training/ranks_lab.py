@@ -7,6 +7,7 @@ import itertools
 import json
 import os
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -77,23 +78,24 @@ class Watch:
 
 def sabotage(training: Training, how: str | None) -> None:
     """Do wrong what the audit must notice."""
-    engine, deepspeed = training.engine, training.engine._deepspeed
+    engine, deepspeed = training.engine, getattr(training.engine, "_deepspeed", None)
+    clip_at = partial(setattr, *((deepspeed._config, "gradient_clipping") if deepspeed else (engine, "_clipping")))
     calls = itertools.count(1)
     if how == "multiplier":
         right = engine.set_learning_rate
         engine.set_learning_rate = lambda rate: right(rate * training.content["workers"])
     elif how == "overwritten accumulation":
         backward = engine.backward
-        engine.backward = lambda loss: (deepspeed.zero_grad(), backward(loss))
+        engine.backward = lambda loss: (engine.model.zero_grad(), backward(loss))
     elif how == "backward left out":
         backward = engine.backward
         engine.backward = lambda loss: backward(loss) if next(calls) != 2 else None
     elif how == "update too early":
-        deepspeed.gradient_accumulation_steps = lambda: training.micro_batches // 2
+        accumulate(engine, training.passes // 2)
     elif how == "update too late":
-        deepspeed.gradient_accumulation_steps = lambda: training.micro_batches * 2
+        accumulate(engine, training.passes * 2)
     elif how == "clipping at another norm":
-        deepspeed._config.gradient_clipping = 0.25
+        clip_at(0.25)
     elif how == "skipped micro-batch":
         consumed = training.audit.consumed
         training.audit.consumed = lambda keys: consumed(keys) if next(calls) != 2 else None
@@ -101,13 +103,34 @@ def sabotage(training: Training, how: str | None) -> None:
         rank = training.rank
         training.rank = dataclasses.replace(rank, rank=0)
     elif how == "deepspeed averages":  # no fault: what our own averaging must agree with
-        engine._averages_here, deepspeed.enable_backward_allreduce = False, True
+        engine._reducer, deepspeed.enable_backward_allreduce = None, True
+    elif how == "averages afterwards":  # no fault: what must come out the same, bit by bit
+        engine._reducer.begin = partial(begin_unarmed, engine._reducer, engine._reducer.begin)
     elif how == "overflow":
         engine.scaler._init_scale = 2.0**127
     elif how == "clipping":
-        deepspeed._config.gradient_clipping = 1.0
+        clip_at(1.0)
     elif how is not None:
         raise ValueError(how)
+
+
+def parameters_of(training: Training) -> torch.Tensor:
+    """All of them, as they are now."""
+    return torch.cat([parameter.detach().flatten() for parameter in training.engine.model.parameters()])
+
+
+def accumulate(engine: Any, passes: int) -> None:
+    """Make an engine update after another number of passes than it was told."""
+    if hasattr(engine, "_deepspeed"):
+        engine._deepspeed.gradient_accumulation_steps = lambda: passes
+    else:
+        engine._micro_batches = passes
+
+
+def begin_unarmed(reducer: Any, begin: Any) -> None:
+    """Leave all communication to what comes after the backward pass."""
+    begin()
+    reducer._is_armed = False
 
 
 def main() -> None:
@@ -130,12 +153,14 @@ def main() -> None:
             device=device,
         )
         watch = Watch(training)
+        watch.notes["first"] = parameters_of(training)
         sabotage(training, experiment.get("sabotage"))
         loop = Loop(training)
         try:
             ending = loop.run()
             watch.notes["ending"] = (ending.state, ending.diverged_step)
             watch.notes["loss_scale"] = training.engine.loss_scale
+            watch.notes["last"] = parameters_of(training)
         except AuditError as error:
             watch.notes["audit"] = str(error)
         if "audit" in watch.notes and rank.world_size > 1:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 
-from .conftest import experiment, make_lab, run_ranks, small_run
+from .conftest import experiment as any_experiment
+from .conftest import make_lab, run_ranks, small_run
 
 ALONE = {
     "multiplier": "learning rate 0.55 in the optimizer, 0.0275 in the schedule",
@@ -17,9 +20,10 @@ ALONE = {
 }
 
 
-@pytest.fixture(scope="module")
-def notes(tmp_path_factory):
+@pytest.fixture(scope="module", params=["deepspeed", "ddp"])
+def notes(request, tmp_path_factory):
     """What ranks noted of trainings with a planted fault each."""
+    experiment = partial(any_experiment, engine=request.param)
     # a rate that moves the weights far, so that a clipped gradient is another update
     run = small_run(base_lr=0.02, optimizer={"momentum": 0.9, "nesterov": True, "weight_decay": 1.0e-3})
     alone = make_lab(tmp_path_factory.mktemp("audit1"))

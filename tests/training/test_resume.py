@@ -31,7 +31,7 @@ def test_killed_and_paused_run_ends_bit_identical(tmp_path, lab, ranks, precisio
     for ahead in (1, 7, 30, 40):  # written by others that were killed before they published theirs
         torn = disturbed.state.checkpoints / f"step-{disturbed.checkpoint_step() + ahead:09d}"
         torn.mkdir(exist_ok=True)
-        (torn / "mp_rank_00_model_states.pt").write_bytes(b"half of a checkp")
+        (torn / "state.pt").write_bytes(b"half of a checkp")
     assert disturbed.disturb(signal.SIGTERM, at_step=9) == 75
     assert disturbed.finish().returncode == 0, disturbed.log()
     assert disturbed.rows() == undisturbed.rows()
@@ -53,6 +53,19 @@ def test_at_stage_0_another_number_of_ranks_resumes_and_is_recorded(tmp_path, la
     assert [attempt["world_size"] for attempt in changed.record()["attempts"]] == [2, 1]
     for ours, theirs in zip(changed.rows()[0], alone.rows()[0], strict=True):
         assert float(ours["train_loss"]) == pytest.approx(float(theirs["train_loss"]), rel=1e-7)
+
+
+@pytest.mark.parametrize("engines", [("deepspeed", "ddp"), ("ddp", "deepspeed")])
+def test_a_checkpoint_of_one_engine_is_resumed_by_the_other_bit_by_bit(tmp_path, lab, engines):
+    run = long_run()
+    undisturbed = Started(tmp_path / "undisturbed", lab, run, engine=engines[1])
+    assert undisturbed.finish().returncode == 0, undisturbed.log()
+    changed = Started(tmp_path / "changed", lab, run, engine=engines[0], **EVERY_STEP)
+    assert changed.disturb(signal.SIGTERM, at_step=6) == 75
+    changed.settings["engine"] = engines[1]
+    assert changed.finish().returncode == 0, changed.log()
+    assert changed.rows() == undisturbed.rows()
+    assert changed.record()["engine"] == engines[1]
 
 
 def test_at_stage_1_another_number_of_ranks_is_refused(tmp_path, lab):

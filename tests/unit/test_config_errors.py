@@ -118,6 +118,18 @@ def test_zero_stage_1_is_refused_where_it_would_change_what_is_trained(recipe, l
     assert lines_of(config) == [line]
 
 
+def test_zero_stage_1_is_refused_with_an_engine_that_has_none():
+    config = read_config("config") | {"placement": {"zero_stage": 1, "engine": "ddp"}}
+    assert lines_of(config) == [
+        "placement: zero_stage 1 is DeepSpeed's: engine ddp has stage 0 only; set one or the other"
+    ]
+
+
+def test_the_engine_renames_no_run():
+    config = read_config("config")
+    assert load_study(config | {"placement": {"engine": "ddp"}}).runs.keys() == load_study(config).runs.keys()
+
+
 def test_zero_stage_1_is_allowed_for_sgd_in_fp32():
     config = read_config("config")
     assert load_study(config | {"placement": {"zero_stage": 1}}).runs.keys() == load_study(config).runs.keys()

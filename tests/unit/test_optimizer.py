@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from warmscale.study.recipe import Optimizer
+from warmscale.training.forward import to_channels_last
 from warmscale.training.optimizer import build_optimizer, parameter_groups
 
 RATES = [0.1, 0.1, 0.5, 2.0, 0.0, 0.3]
@@ -15,8 +16,8 @@ def make_model():
     return nn.Sequential(nn.Conv2d(2, 3, 3), nn.BatchNorm2d(3), nn.Flatten(), nn.Linear(3, 2)).double()
 
 
-def build(model, **settings):
-    return build_optimizer(model, Optimizer(**settings).model_dump())
+def build(model, fused=False, **settings):
+    return build_optimizer(model, Optimizer(**settings).model_dump(), fused=fused)
 
 
 def steps(optimizer, parameters, gradient_of):
@@ -34,13 +35,16 @@ def gradient(index, number, parameter):
     return torch.randn(parameter.shape, generator=generator, dtype=parameter.dtype)
 
 
+@pytest.mark.parametrize("fused", [False, True])
 @pytest.mark.parametrize("nesterov", [False, True])
 @pytest.mark.parametrize("weight_decay", [0.0, 0.01])
-def test_sgd_keeps_the_rate_outside_the_momentum_buffer(nesterov, weight_decay):
+def test_sgd_keeps_the_rate_outside_the_momentum_buffer(nesterov, weight_decay, fused):
     model = make_model()
     parameters = list(model.parameters())
     weights = [parameter.detach().clone() for parameter in parameters]
-    steps(build(model, momentum=0.9, nesterov=nesterov, weight_decay=weight_decay), parameters, gradient)
+    optimizer = build(model, fused, momentum=0.9, nesterov=nesterov, weight_decay=weight_decay)
+    assert bool(optimizer.param_groups[0]["fused"]) is fused
+    steps(optimizer, parameters, gradient)
     for index, weight in enumerate(weights):
         buffer = torch.zeros_like(weight)
         for number, rate in enumerate(RATES):
@@ -48,6 +52,43 @@ def test_sgd_keeps_the_rate_outside_the_momentum_buffer(nesterov, weight_decay):
             buffer = 0.9 * buffer + g
             weight = weight - rate * (g + 0.9 * buffer if nesterov else buffer)
         assert torch.allclose(parameters[index], weight, rtol=1e-12)
+
+
+def test_a_fused_update_sees_the_rate_and_the_hooks_as_another():
+    model, rates = make_model(), []
+    optimizer = build(model, True, momentum=0.9)
+    optimizer.register_step_pre_hook(lambda stepping, *_: rates.append(stepping.param_groups[0]["lr"]))
+    steps(optimizer, list(model.parameters()), gradient)
+    assert rates == RATES
+
+
+@pytest.mark.parametrize("fused", [False, True])
+def test_momenta_of_a_checkpoint_lie_in_memory_as_the_parameters_do(fused):
+    models = [make_model(), make_model()]
+    to_channels_last(models[1])
+    saved = build(models[0], not fused, momentum=0.9)
+    steps(saved, list(models[0].parameters()), gradient)
+    with torch.no_grad():
+        for own, other in zip(models[1].parameters(), models[0].parameters(), strict=True):
+            own.copy_(other)
+    loaded = build(models[1], fused, momentum=0.9)
+    loaded.load_state_dict(saved.state_dict())
+    assert bool(loaded.param_groups[0]["fused"]) is fused
+    for parameter in models[1].parameters():
+        assert loaded.state[parameter]["momentum_buffer"].stride() == parameter.stride()
+    for model, optimizer in zip(models, (saved, loaded), strict=True):
+        steps(optimizer, list(model.parameters()), lambda *about: torch.empty_like(about[2]).copy_(gradient(*about)))
+    for first, second in zip(models[0].parameters(), models[1].parameters(), strict=True):
+        assert torch.allclose(first, second, rtol=1e-12)
+
+
+def test_a_fused_update_lays_out_gradients_as_their_parameters_are():
+    models = [make_model(), make_model()]
+    to_channels_last(models[1])
+    for model, fused in zip(models, (False, True), strict=True):
+        steps(build(model, fused, momentum=0.9, nesterov=True), list(model.parameters()), gradient)
+    for plain, other in zip(models[0].parameters(), models[1].parameters(), strict=True):
+        assert torch.allclose(plain, other, rtol=1e-12)
 
 
 def test_a_buffer_with_the_rate_inside_would_differ():

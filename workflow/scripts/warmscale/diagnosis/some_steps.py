@@ -66,14 +66,10 @@ def train(
 
 def _sums(state: StateFolder) -> dict[str, float]:
     """Seconds that the first rank trained, and waited for images: of whole epochs, and since then in the checkpoint."""
-    import torch
-
     rows, names = read_rows(state.epochs), ("train_sec", "data_wait_sec")
     sums = {name: sum(float(row[name]) for row in rows) for name in names}
     if latest := read_json(state.checkpoints / "latest.json"):
-        (file, *_) = sorted((state.checkpoints / latest["tag"]).glob("mp_rank_*_model_states.pt"))
-        totals = torch.load(file, map_location="cpu", weights_only=False)["totals"]  # written by this process
-        sums = {name: sums[name] + totals[name] for name in names}
+        sums = {name: sums[name] + latest["totals"][name] for name in names}
     return sums
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -20,11 +21,20 @@ Name = Annotated[str, Field(pattern=NAME_PATTERN, max_length=60)]
 Seeds = Annotated[int, Field(gt=0, le=1000)] | Annotated[list[Seed], Field(min_length=1, max_length=1000)]
 """A number of seeds, 1 to n, or the seeds themselves."""
 
-PLACE_OF_DATASET = {"root", "check"}
+PLACE_OF_DATASET = {"root", "pack", "check"}
 """Fields of a data set that say where it is, not what it is."""
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+class Reencode(Strict):
+    """How images that are too large are coded anew in a pack. This changes the data, so it makes other runs."""
+
+    longest_side: Annotated[int, Field(ge=32)] = 500
+    """Pixels: images with a longer side are resized, all others stay as they are."""
+    quality: Annotated[int, Field(ge=50, le=100)] = 90
+    """JPEG quality of those."""
 
 
 class Dataset(Strict):
@@ -35,9 +45,14 @@ class Dataset(Strict):
     version: str = ""
     """Raise it when the images change: part of the run id."""
     root: str
-    """Folder of the tree. Not part of the run id."""
+    """Folder of the tree, or of a pack of it (`warmscale pack`). Not part of the run id."""
+    pack: str | None = None
+    """Folder in which the workflow packs the tree before it trains from there; the runs stay the same. null: none."""
+    reencode: Reencode | None = None
+    """Large images coded anew when packed: less to read, but other runs. null: as they are in the tree."""
     check: Literal["none", "ends", "decode"] = "ends"
-    """Before training: look at no image, at the first and last bytes of each, or decode each."""
+    """Before training: look at no image, at the first and last bytes of each, or decode each; of a pack: nothing, the
+    sizes of its files, or their checksums."""
     num_train_images: Count
     """Declared: schedules and ids use it, and a tree that has another number is refused."""
     num_val_images: Count
@@ -52,8 +67,9 @@ class Dataset(Strict):
     """Of the channels red, green, blue, for pixels from 0 to 1; ImageNet's unless given."""
     std: tuple[Positive, Positive, Positive] = Field(default=IMAGENET_STD, strict=False)
     """Likewise."""
-    decoder: Literal["pil"] = "pil"
-    """Decoder and resize: Pillow, bilinear with antialiasing, 8 bit."""
+    decoder: Literal["turbo", "pil"] = "turbo"
+    """Decoder and resize, bilinear with antialiasing, 8 bit. turbo: libjpeg-turbo and PyTorch; what is no plain JPEG is
+    decoded by Pillow. pil: Pillow, slower; pixels differ by one grey level at most."""
 
     @model_validator(mode="after")
     def _crop_fits(self) -> Dataset:
@@ -61,9 +77,21 @@ class Dataset(Strict):
             raise ValueError(f"val_resize {self.val_resize} is smaller than image_size {self.image_size}")
         return self
 
+    @model_validator(mode="after")
+    def _pack_is_elsewhere(self) -> Dataset:
+        if self.pack is not None and os.path.abspath(self.pack) == os.path.abspath(self.root):
+            raise ValueError(f"pack {self.pack} is root itself: give another folder, or no pack if it is one already")
+        return self
+
     def content(self) -> dict[str, Any]:
-        """What decides a result: all but the place, defaults left out."""
-        return self.model_dump(exclude=PLACE_OF_DATASET, exclude_defaults=True)
+        """What decides a result: all but the place, defaults left out, but for how images are coded anew."""
+        content = self.model_dump(exclude=PLACE_OF_DATASET, exclude_defaults=True)
+        return content | ({"reencode": self.reencode.model_dump()} if self.reencode else {})
+
+    @property
+    def place(self) -> str:
+        """Folder that is trained from."""
+        return self.pack or self.root
 
     @property
     def declared_sizes(self) -> dict[str, int]:
@@ -131,8 +159,8 @@ group: LARS and LAMB would adapt to pieces of it; autocast's gradients are avera
 not told of overflows."""
 
 
-WHERE_FIELDS = {"ranks_per_node", "max_nodes", "nodes"}
-"""Fields of a placement that say where the ranks of a run are; the others are settings of the trainer."""
+WHERE_FIELDS = {"ranks_per_node", "max_nodes", "nodes", "warm_starts"}
+"""Fields of a placement that say where the ranks of a run are and how they start; the trainer is told the others."""
 
 
 class Placement(Strict):
@@ -145,20 +173,51 @@ class Placement(Strict):
     nodes: Count | Annotated[list[Count], Field(min_length=1)] | None = None
     """Number of nodes, or allowed numbers, whatever max_nodes is: a run uses the largest whose ranks, on full nodes,
     divide its workers; null: any up to max_nodes."""
+    warm_starts: bool = True
+    """On this machine, without GPUs: runs are forked from one process that has imported what all of them import, which
+    saves each the seconds of its imports. It lives as long as Snakemake does; results are the same bit by bit."""
+    engine: Literal["deepspeed", "ddp"] = "deepspeed"
+    """What averages gradients and steps the optimizer; ddp: PyTorch's DistributedDataParallel."""
     zero_stage: Literal[0, 1] = 0
     """ZeRO stage: 1 spreads the optimizer's state over ranks."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """auto: a GPU where there is one."""
-    loader_threads: Annotated[int, Field(ge=0)] = 0
-    """Threads of a rank that decode images ahead; 0: decoded when needed."""
+    loader_threads: Annotated[int, Field(ge=0)] | None = None
+    """Threads of a rank that decode images ahead; 0: decoded when needed; null: one a core of the rank but that which
+    trains, on a GPU at least one."""
     deterministic: bool = True
     """On a GPU: deterministic algorithms only. On a CPU they always are."""
+    workers_per_pass: Literal["auto"] | Count = "auto"
+    """Workers of a rank whose images go through the model in one pass, each share with a BatchNorm of its own: small
+    shares do not fill a big device. The largest divisor of the rank's workers up to it; 1 for a model that draws random
+    numbers (dropout) or in which images see each other: tried, and an error where more were asked for. auto: on a CPU
+    as many as have 131,072 pixels together; on a GPU 1."""
+    channels_last: Literal["auto"] | bool = "auto"
+    """Weights of convolutions lie in memory as images do. auto: on a GPU at zero_stage 0, with which alone it goes."""
+    fused_optimizer: Literal["auto"] | bool = "auto"
+    """One kernel updates all parameters. For sgd, not with fp16; auto: there."""
+    compile: Literal["none", "default", "reduce-overhead", "max-autotune"] = "none"
+    """Training passes through torch.compile in this mode: a minute at the start of every attempt. Gradients come all at
+    once, so that several ranks do not communicate while they are computed. Not for models that draw random numbers, and
+    max-autotune only without deterministic."""
+    cuda_graphs: bool = False
+    """A training pass is captured once and replayed: for small passes, whose kernels a CPU is too slow to start. Not
+    for models that draw random numbers, and at zero_stage 0; on a CPU without effect."""
     checkpoint_minutes: NonNegative | None = None
     """A checkpoint at the end of each epoch (null), or every so many minutes; always when paused."""
     audit_every_steps: Count = 50
     """The schedule audit records and checks every Nth step on all ranks."""
     keep_weights: bool = False
     """Keep the last checkpoint of a finished run."""
+
+    @model_validator(mode="after")
+    def _zero_is_deepspeeds(self) -> Placement:
+        if self.zero_stage and self.engine != "deepspeed":
+            raise ValueError(
+                f"zero_stage {self.zero_stage} is DeepSpeed's: engine {self.engine} has stage 0 only; "
+                f"set one or the other"
+            )
+        return self
 
 
 class Analysis(Strict):

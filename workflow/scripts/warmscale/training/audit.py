@@ -58,10 +58,12 @@ class Audit:
         self._owed = False
         self._before: tuple[torch.Tensor, torch.Tensor | None] | None = None
         optimizer.register_step_pre_hook(self._observe_update)
-        self._watched.register_hook(self._observe_gradient)
+        self._gradient_hook: Any = None
 
     def begin(self, expected: Expected, loss_scale: float) -> None:
         """Before the first micro-batch of a step."""
+        if self._gradient_hook is None:  # not before: passes that were tried or captured do not count
+            self._gradient_hook = self._watched.register_hook(self._observe_gradient)
         self._expected, self._loss_scale = expected, loss_scale
         self._keys: list[np.ndarray] = []
         self._realised_rate: float | None = None

@@ -1,14 +1,16 @@
 """Checkpoints of a run: complete or not there, the newest and its predecessor.
 
-DeepSpeed writes them; it destroys a tag that is used again, and its own `latest` is neither synced nor preceded by a
-barrier. So tags are never used twice, and `latest.json` is replaced once all ranks have written and synced theirs.
+Where all ranks have the same weights and optimizer's state, the first one writes them, in the background: training goes
+on with copies taken. ZeRO's parts are written by all ranks, who wait for each other. Tags are never used twice, and
+`latest.json` is replaced once everything is written and synced.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
-from dataclasses import dataclass
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -21,16 +23,22 @@ from .batchnorm import RunningStatistics
 from .engine import Engine
 from .model import ConfigError
 
+STATE_FILE = "state.pt"
 
-@dataclass(frozen=True)
+
 class Checkpoints:
-    """The checkpoints under one folder."""
+    """The checkpoints of one run, under one folder."""
 
-    folder: Path
+    def __init__(self, folder: Path, check_lease: Callable[[], None] = lambda: None):
+        self._folder, self._check_lease = folder, check_lease
+        self._newest: str | None = None
+        """Tag of the newest one that this process loaded or saved; the same on all ranks."""
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
+        self._under_way: Future[None] | None = None
 
     def latest(self) -> dict[str, Any] | None:
-        """Tag, step, world_size and zero_stage of the newest one; None where there is none."""
-        return read_json(self.folder / "latest.json")
+        """Tag, step, world_size, zero_stage and notes of the newest one that is published; None where there is none."""
+        return read_json(self._folder / "latest.json")
 
     def save(
         self,
@@ -40,36 +48,41 @@ class Checkpoints:
         *,
         step: int,
         zero_stage: int,
-        client_state: dict,
+        notes: dict[str, Any],
     ) -> None:
-        """Write and publish a checkpoint; a collective.
+        """Take a checkpoint; a collective. It is published by `wait` at the latest, which tells what went wrong.
 
         BatchNorm statistics are each rank's own and saved as such: averaging them here would make the results depend
         on when checkpoints are taken.
         """
-        tag, previous = f"step-{step:09d}", self.latest()
-        if previous and previous["tag"] == tag:
+        self.wait()
+        tag = f"step-{step:09d}"
+        if tag == self._newest:
             return
-        if rank.is_first and (self.folder / tag).exists():  # written, but never published: its writer was killed
-            shutil.rmtree(self.folder / tag)
-        dist.barrier()
-        scaler = engine.scaler.state_dict() if engine.scaler else None
-        engine.save(self.folder, tag, {**client_state, "scaler": scaler})
-        torch.save(statistics.flat(), self._statistics_file(tag, rank.rank))
-        _sync(self.folder / tag)
-        dist.barrier()
+        self._newest = tag
+        latest = notes | {"tag": tag, "step": step, "world_size": rank.world_size, "zero_stage": zero_stage}
+        parts = _of_all_ranks(statistics, engine.device, rank)
+        if engine.is_partitioned:
+            if rank.is_first:
+                self._clear(tag)
+            dist.barrier()
+            engine.save_partitions(self._folder, tag)
+            _sync(self._folder / tag)
+            dist.barrier()
         if rank.is_first:
-            latest = {"tag": tag, "step": step, "world_size": rank.world_size, "zero_stage": zero_stage}
-            write_json(self.folder / "latest.json", latest)
-            kept = {tag, previous and previous["tag"]}
-            for old in self.folder.glob("step-*"):
-                if old.name not in kept:
-                    shutil.rmtree(old)
+            state = {"statistics": parts} | ({} if engine.is_partitioned else _copied(engine.state()))
+            self._under_way = self._writer.submit(self._write, latest, state)
+
+    def wait(self) -> None:
+        """Until what was saved is published. Raises what kept it from being so."""
+        if self._under_way:
+            self._under_way.result()
+            self._under_way = None
 
     def load(
         self, engine: Engine, statistics: RunningStatistics, rank: Rank, *, zero_stage: int
     ) -> dict[str, Any] | None:
-        """Restore the newest checkpoint and return its client state, None where there is none; a collective.
+        """Restore the newest checkpoint and return its notes, None where there is none; a collective.
 
         Another number of ranks may resume at stage 0 and starts from the average of the BatchNorm statistics. Raises
         ConfigError where the optimizer's state is partitioned differently.
@@ -83,24 +96,58 @@ class Checkpoints:
                 f"placement: the checkpoint is of {saved[0]} ranks at ZeRO stage {saved[1]} and cannot be resumed on "
                 f"{rank.world_size} ranks at stage {zero_stage}; only stage 0 allows another number of ranks"
             )
-        state = engine.load(self.folder, latest["tag"])
-        if engine.scaler and state["scaler"]:
-            engine.scaler.load_state_dict(state["scaler"])
-        statistics.set_flat(self._load_statistics(latest, rank))
-        return state
-
-    def delete(self) -> None:
-        """Remove all checkpoints."""
-        shutil.rmtree(self.folder, ignore_errors=True)
-
-    def _statistics_file(self, tag: str, rank: int) -> Path:
-        return self.folder / tag / f"batchnorm-rank{rank}.pt"
-
-    def _load_statistics(self, latest: dict[str, Any], rank: Rank) -> torch.Tensor:
+        state = torch.load(self._folder / latest["tag"] / STATE_FILE, map_location="cpu", weights_only=True)
+        if engine.is_partitioned:
+            engine.load_partitions(self._folder, latest["tag"])
+        else:
+            engine.set_state(state)
+        parts = state["statistics"]
         same = latest["world_size"] == rank.world_size
-        ranks = [rank.rank] if same else range(latest["world_size"])
-        parts = [torch.load(self._statistics_file(latest["tag"], number), weights_only=True) for number in ranks]
-        return torch.stack(parts).mean(dim=0)
+        statistics.set_flat(parts[rank.rank] if same else torch.stack(parts).mean(dim=0))
+        self._newest = latest["tag"]
+        return latest
+
+    def _write(self, latest: dict[str, Any], state: dict[str, Any]) -> None:
+        """On the first rank, in the background."""
+        folder = self._folder / latest["tag"]
+        if "model" in state:
+            self._clear(latest["tag"])
+        folder.mkdir(parents=True, exist_ok=True)
+        torch.save(state, folder / STATE_FILE)
+        _sync(folder)
+        previous = self.latest()
+        self._check_lease()
+        write_json(self._folder / "latest.json", latest)
+        kept = {latest["tag"], previous and previous["tag"]}
+        for old in self._folder.glob("step-*"):
+            if old.name not in kept:
+                shutil.rmtree(old)
+
+    def _clear(self, tag: str) -> None:
+        """Remove what was written, but never published: its writer was killed."""
+        shutil.rmtree(self._folder / tag, ignore_errors=True)
+
+
+def _of_all_ranks(statistics: RunningStatistics, device: torch.device, rank: Rank) -> list[torch.Tensor] | None:
+    """Statistics of each rank, on the first one; a collective."""
+    flat = statistics.flat()
+    if rank.world_size == 1:
+        return [flat]
+    own = flat.to(device)
+    parts = [torch.empty_like(own) for _ in range(rank.world_size)] if rank.is_first else None
+    dist.gather(own, parts)
+    return parts and [part.cpu() for part in parts]
+
+
+def _copied(state: Any) -> Any:
+    """The same with its tensors on the CPU, and of their own."""
+    if torch.is_tensor(state):
+        return state.detach().to("cpu", copy=True)
+    if isinstance(state, dict):
+        return {key: _copied(value) for key, value in state.items()}
+    if isinstance(state, list | tuple):
+        return type(state)(_copied(value) for value in state)
+    return state
 
 
 def _sync(folder: Path) -> None:

@@ -1,100 +1,71 @@
-"""DeepSpeed, and the only place that knows its names."""
+"""What steps a model, whichever library does: accumulate gradients, average them over ranks, update the parameters."""
 
 from __future__ import annotations
 
 import contextlib
-import logging
-import os
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from .reduction import average_gradients
-
-os.environ.setdefault("DS_ACCELERATOR", "cuda" if torch.cuda.is_available() else "cpu")
-os.environ.setdefault("LOCAL_RANK", "0")  # DeepSpeed asks for it, also of a single process
-import deepspeed  # it chooses its accelerator when imported
-import deepspeed.comm
-import deepspeed.ops
-
 AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
-class Engine:
-    """A model and an optimizer that DeepSpeed steps: accumulate gradients, average over ranks, update."""
+@dataclass(frozen=True)
+class Plan:
+    """What an engine is asked to do."""
 
-    def __init__(
-        self,
-        model: nn.Module,
-        optimizer: torch.optim.Optimizer,
-        *,
-        mini_batch_size: int,
-        micro_batch_size: int,
-        micro_batches: int,
-        gradient_clipping: float,
-        precision: str,
-        zero_stage: int,
-        device: torch.device,
-    ):
-        config = {
-            "train_batch_size": mini_batch_size,
-            "train_micro_batch_size_per_gpu": micro_batch_size,
-            "gradient_accumulation_steps": micro_batches,
-            "gradient_clipping": gradient_clipping,  # always written: DeepSpeed's default is 1.0
-            "zero_optimization": {"stage": zero_stage},
-            "zero_allow_untested_optimizer": True,
-            "steps_per_print": None,
-        }
-        if precision in AUTOCAST:
-            dtype = str(AUTOCAST[precision]).removeprefix("torch.")
-            config["torch_autocast"] = {"enabled": True, "dtype": dtype}
-        # compiles a shared-memory kernel for a minute on a CPU, for collectives that are not used here
-        deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
-        logging.getLogger("DeepSpeed").setLevel(logging.WARNING)
-        deepspeed.comm.init_distributed(dist_backend=torch.distributed.get_backend(), auto_mpi_discovery=False)
-        self.optimizer = optimizer
-        self.device = device
-        self._autocast_dtype = AUTOCAST.get(precision)
-        self._deepspeed, *_ = deepspeed.initialize(model=model, optimizer=optimizer, config=config)
-        self._averages_here = zero_stage == 0
-        self._deepspeed.enable_backward_allreduce = not self._averages_here
+    mini_batch_size: int
+    micro_batch_size: int
+    """Images of one forward pass."""
+    micro_batches: int
+    """Forward passes of this rank in one step."""
+    gradient_clipping: float
+    """Largest norm of the averaged gradient; 0: any."""
+    precision: str
+    zero_stage: int
+    device: torch.device
 
-    @property
-    def model(self) -> nn.Module:
-        """The model itself, for evaluation."""
-        return self._deepspeed.module
 
-    @property
-    def scaler(self) -> torch.amp.GradScaler | None:
-        """The loss scaler of fp16 at stage 0; DeepSpeed keeps it out of its checkpoints."""
-        return self._deepspeed.torch_autocast_z0_gradscaler
+class Engine(ABC):
+    """A model and an optimizer. For each micro-batch `forward`, `backward`, `end_micro_batch`; the last one updates."""
+
+    model: nn.Module
+    """Itself, for evaluation and checkpoints."""
+    optimizer: torch.optim.Optimizer
+    """The one that was handed over."""
+    scaler: torch.amp.GradScaler | None = None
+    """The loss scaler of fp16."""
+
+    def __init__(self, model: nn.Module, optimizer: torch.optim.Optimizer, plan: Plan):
+        self.model, self.optimizer, self.device = model, optimizer, plan.device
+        self._autocast_dtype = AUTOCAST.get(plan.precision)
 
     @property
     def loss_scale(self) -> float:
         """What the loss is multiplied by before its gradients are computed; 1 but for fp16."""
-        return float(self.scaler.get_scale() if self.scaler else getattr(self._deepspeed.optimizer, "loss_scale", 1.0))
+        return float(self.scaler.get_scale()) if self.scaler else 1.0
 
     def set_learning_rate(self, rate: float) -> None:
-        """Set the rate of the next update in every group, of the optimizer that DeepSpeed steps."""
-        for group in self._deepspeed.optimizer.param_groups:
+        """Set the rate of the next update in every group."""
+        for group in self.optimizer.param_groups:
             group["lr"] = rate
 
+    @abstractmethod
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Logits in training.  # (N, 3, H, W) -> (N, num_classes)"""
-        return self._deepspeed(images)
 
+    @abstractmethod
     def backward(self, loss: torch.Tensor) -> None:
-        """Accumulate the gradient of one micro-batch's mean loss."""
-        self._deepspeed.backward(loss)
+        """Accumulate the gradient of one micro-batch's mean loss; at the last one of a step a collective."""
 
+    @abstractmethod
     def end_micro_batch(self) -> None:
-        """Close a micro-batch; the last one of a step averages gradients over ranks and updates the parameters."""
-        if self._averages_here and self._deepspeed.is_gradient_accumulation_boundary():
-            average_gradients(self.model.parameters())
-        self._deepspeed.step()
+        """Close a micro-batch; the last one of a step updates the parameters with gradients averaged over ranks."""
 
     def autocast(self) -> contextlib.AbstractContextManager:
         """The precision of forward passes, for evaluation."""
@@ -102,16 +73,44 @@ class Engine:
             return contextlib.nullcontext()
         return torch.autocast(self.device.type, dtype=self._autocast_dtype)
 
-    def save(self, folder: Path, tag: str, client_state: dict[str, Any]) -> None:
-        """Write a checkpoint under a tag that is not there yet; a collective."""
-        self._deepspeed.save_checkpoint(str(folder), tag=tag, client_state=client_state, save_latest=False)
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint holds, the same on all ranks and of all engines: the tensors themselves, not copies."""
+        return {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict() if self.scaler else None,
+        }
 
-    def load(self, folder: Path, tag: str) -> dict[str, Any]:
-        """Read a checkpoint and return its client state; a collective. It is unpickled: only from one's own state."""
-        path, client_state = self._deepspeed.load_checkpoint(str(folder), tag=tag)
-        if path is None:
-            raise FileNotFoundError(f"no checkpoint {tag} in {folder}")
-        return client_state
+    def set_state(self, state: dict[str, Any]) -> None:
+        """The inverse of `state`."""
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self.scaler and state["scaler"]:
+            self.scaler.load_state_dict(state["scaler"])
+
+    @property
+    def is_partitioned(self) -> bool:
+        """Whether each rank has a part of the optimizer's state only, and `state` is not for it."""
+        return False
+
+    def save_partitions(self, folder: Path, tag: str) -> None:
+        """Write a checkpoint of what is partitioned under a tag that is not there yet; a collective."""
+        raise NotImplementedError
+
+    def load_partitions(self, folder: Path, tag: str) -> None:
+        """Read it; a collective. It is unpickled: only from one's own state."""
+        raise NotImplementedError
+
+
+def make_engine(name: str, model: nn.Module, optimizer: torch.optim.Optimizer, plan: Plan) -> Engine:
+    """The engine of that name; a collective. Only the chosen library is imported, which takes a second."""
+    if name == "ddp":
+        from .ddp import DdpEngine
+
+        return DdpEngine(model, optimizer, plan)
+    from .deepspeeds import DeepSpeedEngine
+
+    return DeepSpeedEngine(model, optimizer, plan)
 
 
 @contextlib.contextmanager

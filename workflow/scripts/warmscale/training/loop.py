@@ -15,7 +15,7 @@ import torch
 from ..records import EPOCH_COLUMNS, STEP_COLUMNS, append_rows
 from .audit import Expected
 from .evaluate import evaluate
-from .loader import MicroBatch, train_batches
+from .loader import MicroBatch, threads_of_rank, train_batches
 from .signals import Stop
 from .step import Vitals, take_step
 from .training import Training
@@ -100,22 +100,27 @@ class Loop:
         return Ending("finished", totals)
 
     def _batches(self) -> Iterator[MicroBatch]:
-        """The micro-batches of this rank from here to the end of training."""
+        """What this rank passes through the model from here to the end of training."""
         training = self.training
-        first = training.rank.rank * training.micro_batches
+        first = training.rank.rank * training.passes
         starts = (
-            step * training.mini_batch_size + (first + index) * training.micro_batch_size
+            step * training.mini_batch_size + (first + index) * training.images_per_pass
             for step in range(self.totals.step, training.schedule.total_steps)
-            for index in range(training.micro_batches)
+            for index in range(training.passes)
         )
         return train_batches(
             training.train_images,
             starts,
-            training.micro_batch_size,
+            training.images_per_pass,
             images_per_epoch=training.clock.images_per_epoch,
             data_seed=training.content["data_seed"],
-            threads=training.settings["loader_threads"],
+            threads=self._threads,
+            device=training.device,
         )
+
+    @property
+    def _threads(self) -> int:
+        return threads_of_rank(self.training.settings["loader_threads"], self.training.device.type == "cuda")
 
     def _count(self, vitals: Vitals, step: int) -> None:
         """Add a step to the totals."""
@@ -134,7 +139,7 @@ class Loop:
             step=step,
             learning_rate=training.schedule.learning_rate(step),
             mini_batch_size=training.mini_batch_size,
-            images_of_rank=training.micro_batches * training.micro_batch_size,
+            images_of_rank=training.passes * training.images_per_pass,
             count_ids=measure or training.is_audited(step),
             measure_update=measure and visible,
         )
@@ -173,7 +178,7 @@ class Loop:
             training.val_images,
             training.normalise,
             training.rank,
-            threads=training.settings["loader_threads"],
+            threads=self._threads,
         )
         training.check_lease()
         if training.rank.is_first:

@@ -45,7 +45,9 @@ class Situation:
     others_mib: float = 0.0
     refused_mib: float = 0.0
     """What was used and asked for when memory ran out: too much, whatever the line says."""
-    loader_threads: int = 0
+    loader_threads: int | None = 0
+    workers_per_pass: int = 1
+    """What ran out of memory was a pass of so many BatchNorm batches."""
     zero_saves_mib: float | None = None
     """What ZeRO stage 1 would save; None where it is no choice."""
     points: tuple[Point, ...] = ()
@@ -128,10 +130,14 @@ def _same_result(s: Situation) -> Iterable[dict[str, Any]]:
     if s.validation and not s.validation.fits:
         what = f"a smaller VAL_BATCH_SIZE in training/evaluate.py: {s.validation.images} images do not fit"
         yield _advice(what, False, None, None)
-    if s.on_host and s.loader_threads:
-        what = f"placement.loader_threads: 0 (now {s.loader_threads}, each with a batch decoded ahead)"
+    if s.on_host and s.loader_threads != 0:
+        now = "chosen by itself" if s.loader_threads is None else s.loader_threads
+        what = f"placement.loader_threads: 0 (now {now}; batches are decoded ahead)"
         yield _advice(what, False, asked and asked.fits, asked and asked.peak_mib)
-    if again and not s.on_host and (s.validation is None or s.validation.fits):
+    if s.workers_per_pass > 1:
+        what = f"placement.workers_per_pass: 1 (now {s.workers_per_pass})"
+        yield _advice(what, False, asked and asked.fits, asked and asked.peak_mib)
+    elif again and not s.on_host and (s.validation is None or s.validation.fits):
         what = f"PYTORCH_ALLOC_CONF=expandable_segments:True: {s.images} images fit once all else was freed"
         yield _advice(what, False, None, asked.peak_mib)
     if s.zero_saves_mib is not None:

@@ -18,8 +18,10 @@ from torch.func import functional_call
 from torch.nn import functional
 
 from ..study.config import ZERO_1_ONLY
+from .batchnorm import keep_workers_apart
 from .engine import AUTOCAST, evaluating
 from .evaluate import VAL_BATCH_SIZE
+from .forward import as_written
 from .memory import is_out_of_memory
 from .memory_advice import HEADROOM, Point, Situation, between, ladder, share_filled, situation_of
 from .memory_meter import let_go, not_resident_mib, peak_meter
@@ -48,6 +50,7 @@ def situations(training: Training, facts: Mapping[str, Any], deadline: float) ->
         others_mib=others,
         refused_mib=(facts["peak_mib"] or 0.0) + (facts["asked_mib"] or 0.0),
         is_shared=is_shared,
+        workers_per_pass=training.speed.workers_per_pass,
         zero_saves_mib=_zero_saves(training, state_mib, probe.parameters_mib),
     )
     is_elsewhere = facts["on_host"] and training.device.type == "cuda"
@@ -87,6 +90,8 @@ class _Probe:
 
     def __post_init__(self) -> None:
         model = self.training.engine.model
+        as_written(model)  # compiled or captured it is for one number of images
+        keep_workers_apart(model, 1)
         for parameter in model.parameters():
             parameter.grad = None
         self.parameters = {

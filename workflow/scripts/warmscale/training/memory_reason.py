@@ -88,7 +88,8 @@ def measure(error: BaseException, device: torch.device, training: Training | Non
     facts = {"on_host": on_host, "asked_mib": _rounded(asked_mib(error)), "during": _during(error, training)}
     if training:
         share = training.mini_batch_size // training.content["workers"]
-        facts |= {"worker_batch_size": share, "images": training.micro_batch_size}
+        facts |= {"worker_batch_size": share, "images": training.images_per_pass}
+        facts["workers_per_pass"] = training.speed.workers_per_pass
     used: dict[str, Any] = {"peak_mib": None, "limit_mib": None, "limit_what": "memory", "others_mib": 0.0}
     with contextlib.suppress(RuntimeError):  # a device that cannot even be asked any more
         used = _host_use() if on_host else _device_use(device)

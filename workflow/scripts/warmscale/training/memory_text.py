@@ -11,7 +11,9 @@ def failure_line(rank: int, memory: dict[str, Any], advice: Sequence[dict[str, A
     peak, limit = memory["peak_mib"], memory["limit_mib"]
     said = "" if peak is None else f": peak {peak:,.0f}" + (f" of {limit:,.0f}" if limit else "") + " MiB"
     if images := memory.get("images"):
-        said += f" with {images} images a " + ("worker" if images == memory["worker_batch_size"] else "BatchNorm batch")
+        of_worker = "worker" if images == memory["worker_batch_size"] else "BatchNorm batch"
+        together = memory.get("workers_per_pass") or 1
+        said += f" with {images} images a " + (of_worker if together == 1 else f"pass of {together} workers")
     notes = [memory["limit_what"]] * bool(memory["on_host"] and limit)
     for name, words in (("asked_mib", "MiB more were asked for"), ("others_mib", "MiB used by others")):
         notes += [f"{memory[name]:,.0f} {words}"] if memory[name] else []

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 
-def build_optimizer(model: nn.Module, settings: Mapping[str, Any]) -> torch.optim.Optimizer:
+def build_optimizer(model: nn.Module, settings: Mapping[str, Any], *, fused: bool = False) -> torch.optim.Optimizer:
     """SGD of PyTorch, LARS or LAMB of timm. The learning rate is set by the loop before every step.
 
     PyTorch's SGD keeps the rate outside the momentum buffer (v = m v + g, w = w - lr v), so that raising it in warmup
@@ -17,7 +17,10 @@ def build_optimizer(model: nn.Module, settings: Mapping[str, Any]) -> torch.opti
     """
     groups = parameter_groups(model, settings["weight_decay"], settings["decay_norm_and_bias"])
     if settings["name"] == "sgd":
-        return torch.optim.SGD(groups, lr=0.0, momentum=settings["momentum"], nesterov=settings["nesterov"])
+        momentum, nesterov = settings["momentum"], settings["nesterov"]
+        optimizer = torch.optim.SGD(groups, lr=0.0, momentum=momentum, nesterov=nesterov, fused=fused or None)
+        _keep_as_built(optimizer, fused)
+        return optimizer
     from timm.optim import Lamb, Lars  # imports timm's models: only for those who use it
 
     eps = {"eps": settings["eps"]} if settings["eps"] is not None else {}
@@ -35,6 +38,39 @@ def build_optimizer(model: nn.Module, settings: Mapping[str, Any]) -> torch.opti
     return Lamb(
         groups, lr=0.0, betas=tuple(settings["betas"]), max_grad_norm=None, always_adapt=settings["always_adapt"], **eps
     )
+
+
+def _keep_as_built(optimizer: torch.optim.SGD, fused: bool) -> None:
+    """Whatever a checkpoint was written with: its flag would be taken over, and its momenta as they lie in memory.
+
+    The fused kernel takes parameters, gradients and momenta as they lie in memory, on a CPU without a look at strides.
+    """
+
+    def restore(loaded: torch.optim.Optimizer) -> None:
+        for group in loaded.param_groups:
+            group["fused"] = fused or None
+        for parameter, state in loaded.state.items():
+            if (momenta := state.get("momentum_buffer")) is not None:
+                state["momentum_buffer"] = torch.empty_like(parameter).copy_(momenta)
+
+    odd: list[nn.Parameter] | None = None
+
+    def lay_out(stepping: torch.optim.Optimizer, *_: Any) -> None:
+        nonlocal odd
+        if odd is None:  # at the first step; it is the same at all others
+            parameters = [parameter for group in stepping.param_groups for parameter in group["params"]]
+            odd = [p for p in parameters if p.grad is not None and _layout(p) != _layout(p.grad)]
+        for parameter in odd:
+            parameter.grad = torch.empty_like(parameter).copy_(parameter.grad)
+
+    optimizer.register_load_state_dict_post_hook(restore)
+    if fused:
+        optimizer.register_step_pre_hook(lay_out)
+
+
+def _layout(tensor: torch.Tensor) -> list[int]:
+    """Strides of those dimensions that have any."""
+    return [stride for stride, size in zip(tensor.stride(), tensor.shape, strict=True) if size > 1]
 
 
 def parameter_groups(model: nn.Module, weight_decay: float, decay_norm_and_bias: bool) -> list[dict[str, Any]]:

@@ -27,10 +27,11 @@ from .provenance import modules, nvidia_driver, processor, source_commit
 from .ranks import MeetingError, NodeError, choose_device, join_ranks
 from .setup import set_up
 from .signals import PAUSED_EXIT_CODE, Stop
+from .staging import node_copy
 from .training import LeaseLostError, Training
 from .tree import DataError
 
-PACKAGES = ("torch", "torchvision", "deepspeed", "numpy", "pillow", "timm")
+PACKAGES = ("torch", "torchvision", "deepspeed", "numpy", "pillow", "timm", "simplejpeg")
 FAILURES = (
     (AuditError, "audit"),
     (DataError, "data"),
@@ -68,6 +69,7 @@ def train_rank(
     device, training = torch.device("cpu"), None
     try:
         device = choose_device(settings["device"], rank)
+        root = node_copy(root, stopping=lambda: stop.requested)  # before ranks wait for each other: it may take long
         join_ranks(rank, device, state.meeting(attempt))
         content = read_json(state.content)
         place = {"state": state, "lease": lease, "index": index, "root": root}
@@ -93,6 +95,7 @@ def _train(training: Training, stop: Stop) -> Ending:
     ending = Loop(training, totals, stop).run()
     if ending.state == "finished" and training.settings["keep_weights"]:
         training.save(dataclasses.asdict(ending.totals))
+    training.checkpoints.wait()
     if training.rank.is_first:
         _leave_ending(training, ending)
     return ending
@@ -144,6 +147,14 @@ def class_of(error: BaseException) -> str:
     return "bug"
 
 
+def _version(package: str) -> str | None:
+    """None where a package is not there: not every machine has a wheel of simplejpeg."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
 def _write_environment(training: Training) -> None:
     """Leave what this attempt runs on; a collective."""
     hosts: list[str | None] = [None] * training.rank.world_size
@@ -151,15 +162,17 @@ def _write_environment(training: Training) -> None:
     if not training.rank.is_first:
         return
     is_cuda = training.device.type == "cuda"
-    versions = {name: metadata.version(name) for name in PACKAGES} | {"python": platform.python_version()}
+    versions = {name: _version(name) for name in PACKAGES} | {"python": platform.python_version()}
     if is_cuda:
         versions |= {"cuda": torch.version.cuda, "nccl": ".".join(map(str, torch.cuda.nccl.version()))}
         versions |= {"driver": nvidia_driver()}
     environment = {
         "hosts": sorted(set(hosts)),
         "world_size": training.rank.world_size,
+        "engine": training.settings["engine"],
         "zero_stage": training.settings["zero_stage"],
         "deterministic": training.settings["deterministic"] or not is_cuda,
+        "speed": dataclasses.asdict(training.speed),
         "device": training.device.type,
         "device_name": torch.cuda.get_device_name(training.device) if is_cuda else processor(),
         "versions": versions,

@@ -1,10 +1,11 @@
-"""One step: the micro-batches of this rank, what all ranks saw of them, and the update of the weights."""
+"""One step: the passes of this rank, what all ranks saw of them, and the update of the weights."""
 
 from __future__ import annotations
 
+import functools
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -12,6 +13,7 @@ import torch.distributed as dist
 from torch.nn import functional
 
 from .audit import Expected
+from .forward import own_gradients
 from .loader import MicroBatch
 from .order import model_seed
 from .training import Training
@@ -40,41 +42,82 @@ def take_step(training: Training, expected: Expected, batches: Iterator[MicroBat
     """Train on one mini-batch; a collective. A loss that is not finite leaves the weights as they were."""
     training.audit.begin(expected, training.engine.loss_scale)
     training.engine.set_learning_rate(expected.learning_rate)
+    training.statistics.begin_step()
+    if training.speed.reuses_memory and training.passes > 1:
+        own_gradients(training.engine.model.parameters())
     sums = torch.zeros(4, dtype=torch.float64, device=training.device)  # loss, correct, images, requests to stop
     sums[3] = float(stop)
     data_wait_sec = 0.0
-    for index in range(training.micro_batches):
+    for index in range(training.passes):
         waited = time.monotonic()
         batch = next(batches)
         data_wait_sec += time.monotonic() - waited
         training.audit.consumed(batch.sample_keys)
-        sums[:3] += _forward_backward(training, expected.step, index, batch)
-        if index + 1 == training.micro_batches:
-            vitals = _over_ranks(sums, data_wait_sec)
+        loss, seen = _forward(training, expected.step, index, batch)
+        sums[:3] += seen
+        is_last = index + 1 == training.passes
+        summed = _sum_over_ranks(sums) if is_last else None
+        training.engine.backward(loss)
+        training.statistics.end_pass()
+        if summed:
+            training.statistics.end_step(training.passes)
+            loss_sum, correct, images, requests = summed()
+            vitals = Vitals(loss_sum, correct, images, requests > 0, data_wait_sec)
             if not math.isfinite(vitals.loss):
                 return vitals
         training.engine.end_micro_batch()
     return vitals
 
 
-def _forward_backward(training: Training, step: int, index: int, batch: MicroBatch) -> torch.Tensor:
-    """Gradient of one micro-batch.  # -> (3,) float64: loss summed, correct, images"""
-    number = training.rank.rank * training.micro_batches + index  # of the mini-batch, whichever rank has it
+def _forward(
+    training: Training, step: int, index: int, batch: MicroBatch
+) -> tuple[torch.Tensor, torch.Tensor]:  # -> (), (3,) float64: loss summed, correct, images
+    """Mean loss of one pass, and what it counts for."""
+    # of the mini-batch, whichever rank has it; with several workers in a pass nothing is drawn
+    number = training.rank.rank * training.passes + index
     training.generator.manual_seed(model_seed(training.content["init_seed"], step, number))
-    training.statistics.before_forward(index, training.micro_batches)
     labels = batch.labels.to(training.device, non_blocking=True)
     logits = training.engine.forward(training.normalise(batch.images))  # (n, C)
     wide = logits if logits.dtype == torch.float64 else logits.float()
     loss = functional.cross_entropy(wide, labels, label_smoothing=training.recipe["label_smoothing"])
-    training.engine.backward(loss)
     correct = (logits.detach().argmax(dim=1) == labels).sum().double()
     count = torch.full_like(correct, len(labels))
-    return torch.stack([loss.detach().double() * count, correct, count])
+    return loss, torch.stack([loss.detach().double() * count, correct, count])
 
 
-def _over_ranks(sums: torch.Tensor, data_wait_sec: float) -> Vitals:
-    """Sum over ranks; a collective."""
-    if dist.get_world_size() > 1:
-        dist.all_reduce(sums)
-    loss, correct, images, requests = sums.tolist()
-    return Vitals(loss, correct, images, requests > 0, data_wait_sec)
+def _sum_over_ranks(numbers: torch.Tensor) -> Callable[[], list[float]]:
+    """Begin to sum over ranks; a collective. What is returned waits for the sums, but for no later work of the device.
+
+    The loss is known before its gradient: the host looks at it while the device computes that, and has the update and
+    the next step ready in time.
+    """
+    if numbers.device.type != "cuda":
+        work = dist.all_reduce(numbers, async_op=True) if dist.get_world_size() > 1 else None
+
+        def result() -> list[float]:
+            if work:
+                work.wait()
+            return numbers.tolist()
+
+        return result
+    beside = _stream_beside(numbers.device)
+    beside.wait_stream(torch.cuda.current_stream(numbers.device))
+    with torch.cuda.stream(beside):
+        if dist.get_world_size() > 1:
+            dist.all_reduce(numbers)
+        on_host = torch.empty(numbers.shape, dtype=numbers.dtype, pin_memory=True)
+        on_host.copy_(numbers, non_blocking=True)
+        copied = torch.cuda.Event()
+        copied.record()
+    numbers.record_stream(beside)
+
+    def result_of_device() -> list[float]:
+        copied.synchronize()
+        return on_host.tolist()
+
+    return result_of_device
+
+
+@functools.cache
+def _stream_beside(device: torch.device) -> torch.cuda.Stream:
+    return torch.cuda.Stream(device)

@@ -23,6 +23,7 @@ from .engine import Engine
 from .evaluate import Normalise
 from .images import Images
 from .progress import Progress
+from .speed import Speed
 
 
 class LeaseLostError(Exception):
@@ -39,6 +40,8 @@ class Training:
     """The content's recipe and data set with defaults filled in."""
     settings: Mapping[str, Any]
     """Placement: nothing here changes what is studied."""
+    speed: Speed
+    """What of it holds here for forward and backward passes."""
     state: StateFolder
     lease: Path | None
     """File of the lease under which this rank trains; None: nobody else could."""
@@ -60,13 +63,18 @@ class Training:
 
     @property
     def micro_batch_size(self) -> int:
-        """Images of one forward pass: one BatchNorm batch."""
+        """Images of one BatchNorm batch."""
         return micro_batch_size(self.content)
 
     @property
-    def micro_batches(self) -> int:
+    def images_per_pass(self) -> int:
+        """Images of one forward pass: one BatchNorm batch, or several."""
+        return self.micro_batch_size * self.speed.workers_per_pass
+
+    @property
+    def passes(self) -> int:
         """Forward passes of this rank in one step."""
-        return self.mini_batch_size // self.micro_batch_size // self.rank.world_size
+        return self.mini_batch_size // self.images_per_pass // self.rank.world_size
 
     @property
     def generator(self) -> torch.Generator:
@@ -74,6 +82,11 @@ class Training:
         if self.device.type == "cuda":
             return torch.cuda.default_generators[self.device.index]
         return torch.default_generator
+
+    @cached_property
+    def checkpoints(self) -> Checkpoints:
+        """Of this run."""
+        return Checkpoints(self.state.checkpoints, self.check_lease)
 
     @cached_property
     def schedule(self) -> Schedule:
@@ -123,24 +136,22 @@ class Training:
             raise LeaseLostError(f"another copy has taken over: {self.lease} is not the newest of its folder")
 
     def save(self, totals: dict[str, Any]) -> None:
-        """Publish a checkpoint; a collective."""
+        """Take a checkpoint, which is published while training goes on; a collective."""
         self.check_lease()
-        stage = self.settings["zero_stage"]
-        checkpoints = Checkpoints(self.state.checkpoints)
-        checkpoints.save(
+        self.checkpoints.save(
             self.engine,
             self.statistics,
             self.rank,
             step=totals["step"],
-            zero_stage=stage,
-            client_state={"totals": totals},
+            zero_stage=self.settings["zero_stage"],
+            notes={"totals": totals},
         )
 
     def restore(self) -> dict[str, Any] | None:
         """Load the newest checkpoint, if any, and return its totals; a collective."""
-        checkpoints = Checkpoints(self.state.checkpoints)
-        state = checkpoints.load(self.engine, self.statistics, self.rank, zero_stage=self.settings["zero_stage"])
-        return state and state["totals"]
+        stage = self.settings["zero_stage"]
+        latest = self.checkpoints.load(self.engine, self.statistics, self.rank, zero_stage=stage)
+        return latest and latest["totals"]
 
     def report_progress(self, done: int, epoch: int) -> None:
         """Tell how far training is, on the first rank."""

@@ -1,0 +1,85 @@
+"""Checkpoints are written in the background, and are of the moment at which they were asked for."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.distributed as dist
+
+from warmscale.cluster.discovery import Rank
+from warmscale.training.batchnorm import RunningStatistics
+from warmscale.training.checkpoint import Checkpoints
+from warmscale.training.engine import Plan, make_engine
+from warmscale.training.model import build_model
+
+ALONE = Rank(0, 1, 0)
+PLAN = Plan(4, 4, 1, 0.0, "fp32", 0, torch.device("cpu"))
+
+
+@pytest.fixture
+def only_rank():
+    """A process group of this process."""
+    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    yield
+    dist.destroy_process_group()
+
+
+@pytest.fixture
+def parts(only_rank):
+    """An engine with momenta, and the statistics of its model."""
+    model = build_model("resnet8", num_classes=5, zero_init_residual=False, init_seed=1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    engine = make_engine("ddp", model, optimizer, PLAN)
+    train(engine)
+    return engine, RunningStatistics(model)
+
+
+def train(engine) -> None:
+    """One step."""
+    engine.backward(engine.forward(torch.rand(4, 3, 8, 8)).sum())
+    engine.end_micro_batch()
+
+
+def numbers(engine) -> torch.Tensor:
+    """Parameters, statistics and momenta in one vector."""
+    momenta = [state["momentum_buffer"] for state in engine.optimizer.state.values()]
+    return torch.cat([each.flatten().double() for each in (*engine.model.state_dict().values(), *momenta)])
+
+
+def test_a_checkpoint_is_of_the_step_at_which_it_was_taken_though_training_goes_on(tmp_path, parts):
+    checkpoints, before = Checkpoints(tmp_path), numbers(parts[0])
+    checkpoints.save(*parts, ALONE, step=1, zero_stage=0, notes={"seen": 4})
+    train(parts[0])
+    assert not torch.equal(numbers(parts[0]), before)
+    checkpoints.wait()
+    assert Checkpoints(tmp_path).load(*parts, ALONE, zero_stage=0)["seen"] == 4
+    assert torch.equal(numbers(parts[0]), before)
+
+
+def test_a_checkpoint_that_cannot_be_written_is_told_of_and_not_published(tmp_path, parts):
+    folder = tmp_path / "checkpoints"
+    folder.write_text("no folder")
+    checkpoints = Checkpoints(folder)
+    checkpoints.save(*parts, ALONE, step=1, zero_stage=0, notes={})
+    with pytest.raises(OSError, match="checkpoints"):
+        checkpoints.wait()
+
+
+def test_a_copy_that_lost_its_lease_while_it_wrote_publishes_nothing(tmp_path, parts):
+    def lost() -> None:
+        raise RuntimeError("lease lost")
+
+    checkpoints = Checkpoints(tmp_path, lost)
+    checkpoints.save(*parts, ALONE, step=1, zero_stage=0, notes={})
+    with pytest.raises(RuntimeError, match="lease lost"):
+        checkpoints.save(*parts, ALONE, step=2, zero_stage=0, notes={})
+    assert checkpoints.latest() is None
+
+
+def test_the_newest_checkpoint_and_its_predecessor_are_kept(tmp_path, parts):
+    checkpoints = Checkpoints(tmp_path)
+    for step in (1, 2, 3):
+        checkpoints.save(*parts, ALONE, step=step, zero_stage=0, notes={})
+    checkpoints.wait()
+    assert sorted(path.name for path in tmp_path.glob("step-*")) == ["step-000000002", "step-000000003"]
+    assert checkpoints.latest()["tag"] == "step-000000003"
