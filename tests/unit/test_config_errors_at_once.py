@@ -82,6 +82,12 @@ def test_what_follows_from_an_error_is_not_reported(changes, line):
     assert lines_of(changed_config(*changes)) == [line]
 
 
+def test_a_key_that_is_like_none_in_an_extra_point_is_an_error_although_the_grid_has_none():
+    extra = {"point": {"study": None}}
+    config = make_config(experiments=[{"name": "first", "grid": {"warmup_epochs": [0, 1]}, "extra": [extra]}])
+    assert [line.partition(":")[0] for line in lines_of(config)] == ["experiments.first.extra[0].point.study"]
+
+
 def test_a_key_that_is_like_none_leaves_what_is_missing():
     config = changed_config(("recipe.base_lr", MISSING), ("recipe.rate", 0.1))
     unknown, missing = lines_of(config)

@@ -22,7 +22,7 @@ from .config import (
 from .errors import StudyError, closest, explain, join_path, shown
 from .grid import Values, grid_errors, grid_points, repeated_leaves, repeated_seeds, seed_list, too_large
 from .point_errors import leaf_errors, validated
-from .recipe import Count, leaf_value
+from .recipe import Count, leaf_value, leaves
 from .run import Run, make_runs
 from .study import Point, Study, where
 
@@ -139,7 +139,9 @@ def _expand(
 def _factors(experiment: Experiment) -> list[str]:
     """Leaves that points of an experiment set, in the order of the file, shorthands by the leaf they stand for."""
     named = [*experiment.grid, *(leaf for extra in experiment.extra for leaf in extra.point)]
-    return list(dict.fromkeys("workers" if leaf == "workers_as" else leaf for leaf in named))
+    known = {*leaves()}  # of another one the errors of its point tell
+    meant = ("workers" if leaf == "workers_as" else leaf for leaf in named)
+    return [leaf for leaf in dict.fromkeys(meant) if leaf in known]
 
 
 def _parse(raw: Mapping[str, Any], model: type[Config]) -> tuple[Config | None, list[str]]:
