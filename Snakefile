@@ -5,13 +5,7 @@ from snakemake.utils import min_version
 min_version("9.27")
 
 
-include: "workflow/rules/programs.smk"
-
-
-# a config file on the command line is another study: it replaces this one instead of being merged into it
-if not (TASK or workflow.overwrite_configfiles):
-
-    configfile: "config/config.yaml"
+include: "workflow/rules/job_or_study.smk"
 
 
 if TASK:

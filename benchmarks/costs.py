@@ -41,9 +41,12 @@ def cost_of(words: Sequence[str], folder: Path, **variables: str) -> Cost:
 
 
 def in_turns(ours: Callable[[], Cost], bare: Callable[[], Cost], repeats: int) -> tuple[list[Cost], list[Cost]]:
-    """Costs of both."""
-    costs = [(ours(), bare()) for _ in range(repeats)]
-    return [cost for cost, _ in costs], [cost for _, cost in costs]
+    """Costs of both; whoever is first in one turn is second in the next."""
+    costs: dict[Callable[[], Cost], list[Cost]] = {ours: [], bare: []}
+    for turn in range(repeats):
+        for competitor in (bare, ours) if turn % 2 else (ours, bare):
+            costs[competitor].append(competitor())
+    return costs[ours], costs[bare]
 
 
 def compared(measure: str, runs: int, ours: Sequence[Cost], bare: Sequence[Cost]) -> dict[str, Any]:

@@ -38,6 +38,12 @@ def read_rows(name: str) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+def still_valid(rows: Sequence[dict[str, str]]) -> list[dict[str, str]]:
+    """Those that were measured on this machine at this commit: they are written again as such."""
+    here = (common.machine(), common.commit())
+    return [row for row in rows if (row["machine"], row["commit"]) == here]
+
+
 def groups(cases: Sequence[Case], together: int) -> Iterator[list[Case]]:
     """Cases that are measured together; those that compile longest by themselves, since they measure to compile."""
     slow = [case for case in cases if case.compile == "max-autotune"]
@@ -50,7 +56,7 @@ def search(given: argparse.Namespace) -> None:
     """Measure what is not measured yet, then let the fastest take turns."""
     ends = time.monotonic() + 60 * given.minutes
     effort = Effort(blocks=2, block_sec=0.05, duel_blocks=2) if given.quick else Effort()
-    rows = [] if given.quick or given.fresh else read_rows("gpu_search")
+    rows = [] if given.quick or given.fresh else still_valid(read_rows("gpu_search"))
     done = {case_of(row) for row in rows}
     for images in (8,) if given.quick else given.images:
         planned = quick_plan(given.device) if given.quick else [replace(c, device=given.device) for c in plan(images)]
@@ -89,7 +95,7 @@ def scanned(
 
 
 def _write(name: str, rows: Sequence[dict[str, Any]]) -> None:
-    """Rows with machine, commit and date; those of earlier calls keep what they have measured."""
+    """Rows with machine, commit and date; those of earlier calls are of the same machine and commit."""
     kept = ("machine", "commit", "date")
     with contextlib.redirect_stdout(io.StringIO()):  # rows are printed as they come
         common.write_results(name, [{key: row[key] for key in row if key not in kept} for row in rows])
@@ -126,7 +132,8 @@ def duel(rows: Sequence[dict], images: int, effort: Effort, given: argparse.Name
             ratios = sorted(rival_sec / own_sec for rival_sec, own_sec in pairs)
             if ratios:
                 results.append(duel_row(each, rival, ratios))
-    old = [] if given.quick or given.fresh else [row for row in read_rows("gpu") if int(row["images"]) != images]
+    old = [] if given.quick or given.fresh else still_valid(read_rows("gpu"))
+    old = [row for row in old if int(row["images"]) != images]
     for row in results:
         print(json.dumps(row))
     if results and not given.quick:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import select
@@ -59,7 +60,8 @@ class Competitor:
         """Leave the device."""
         if self.error:
             self._process.kill()
-        self._process.stdin.close()
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.close()
         self._process.wait()
 
     def _answer(self, seconds: float) -> dict[str, Any] | None:
@@ -77,9 +79,12 @@ class Competitor:
 def measured(cases: Sequence[Case], *, blocks: int, block_sec: float, ready_by: float) -> list[Competitor]:
     """Competitors that took turns."""
     with tempfile.TemporaryDirectory(prefix="warmscale-gpu-") as folder:
-        group = [Competitor(case, Path(folder)) for case in cases]
-        for each in group:
-            each.wait_until_ready(min(ready_by, time.monotonic() + READY_SEC))
+        group = []
+        for case in cases:  # one after the other: kernels are chosen by time, on a device that does nothing else
+            group.append(Competitor(case, Path(folder)))
+            group[-1].wait_until_ready(min(ready_by, time.monotonic() + READY_SEC))
+            if group[-1].error:
+                group[-1].end()
         for number in range(blocks):
             turn = number % len(group)
             for each in group[turn:] + group[:turn]:

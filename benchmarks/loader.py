@@ -4,50 +4,64 @@
 
 The task is that of training on ImageNet: a random crop, resized to 224, flipped half of the time, in batches of 128.
 JPEGs are generated (photographs.py), read from the page cache. Competitors take turns, each in a process of its own
-that is bound to its cores; starting it is not counted.
+that is bound to its cores; starting it is not counted. Rivals have the number of workers that is fastest.
 
 - imagefolder: torchvision's ImageFolder with Pillow, RandomResizedCrop, flip, ToTensor and Normalize in a DataLoader
-  as users write it, with the number of workers that is fastest; imagefolder_uint8: without ToTensor and Normalize.
+  as users write it; imagefolder_uint8: without ToTensor and Normalize.
+- torchvision_v2: ImageFolder with torchvision's own JPEG decoder and transforms v2, all in uint8, in a DataLoader.
 - tree, pack: ours, from an ImageFolder tree and from `warmscale pack`; uint8, normalised on the device by the trainer.
   pack_normalised: with that on the same core.
   Without jpegtran (Debian: libjpeg-turbo-progs) packing has less to gain, and the column of that name says so.
 - decode_only: libjpeg-turbo decodes each whole file (simplejpeg), nothing else.
+
+times_same_work compares with the imagefolder that hands over the same: pixels in uint8, or normalised ones.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
+import multiprocessing
 import os
 import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
+import warnings
 from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from common import PYTHON, environment, write_results
+from common import environment, write_results
 from photographs import write_tree
 
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
+
+    import torch
+    from torchvision.datasets import ImageFolder
+
 SIZE, BATCH = 224, 128
-WARMUP = 4
+WARMUP = 2
 """Batches before the clock starts."""
-COUNTED = 10
-"""Batches that are counted."""
+COUNTED, TRIED = 8, 3
+"""Batches that are counted, and to find the best number of workers."""
 MOST = 10
 """Passes over the images at most: nobody gets to the end."""
 ROUNDS = 5
 WORKERS = {1: (0, 1, 2), 2: (2, 3)}
 """Of the DataLoader, on so many cores: all are tried first."""
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-RIVALS = ("imagefolder", "imagefolder_uint8")
+RIVALS = ("imagefolder", "imagefolder_uint8", "torchvision_v2")
 OURS = ("tree", "pack", "pack_normalised")
+NORMALISED = ("imagefolder", "pack_normalised")
+"""All others hand over uint8."""
+IMPORTED = ["numpy", "simplejpeg", "torch", "torchvision", "torchvision.transforms.v2"]
+"""Once for all competitors, before any of them runs."""
 
 
-def rate(counts: Iterable[int]) -> float:
+def rate(counts: Iterable[int], batches: int) -> float:
     """Images a second of a loader that yields numbers of images without end.
 
     From the middle of its work to the middle: what it had done ahead when the clock started, it has again at the end.
@@ -57,24 +71,43 @@ def rate(counts: Iterable[int]) -> float:
     while counted < 0:
         counted += next(counts)
     counted, started = 0, time.perf_counter()
-    while counted < COUNTED * BATCH:
+    while counted < batches * BATCH:
         counted += next(counts)
     return counted / (time.perf_counter() - started)
 
 
 def imagefolder(folder: Path, workers: int, *, as_uint8: bool = False) -> Iterable[int]:
     """Numbers of images in batches of torchvision's ImageFolder."""
-    import torch
-    from torch.utils.data import DataLoader, RandomSampler
     from torchvision import transforms
     from torchvision.datasets import ImageFolder
 
-    torch.set_num_threads(1)
     last = [transforms.PILToTensor()] if as_uint8 else [transforms.ToTensor(), transforms.Normalize(MEAN, STD)]
     change = transforms.Compose([transforms.RandomResizedCrop(SIZE), transforms.RandomHorizontalFlip(), *last])
-    data = ImageFolder(str(folder / "tree/train"), change)
+    yield from loaded(ImageFolder(str(folder / "tree/train"), change), workers)
+
+
+def torchvision_v2(folder: Path, workers: int) -> Iterable[int]:
+    """Numbers of images in batches that torchvision decodes and changes without Pillow."""
+    from torchvision.datasets import ImageFolder
+    from torchvision.io import ImageReadMode, decode_jpeg, read_file
+    from torchvision.transforms import v2
+
+    def read(path: str) -> torch.Tensor:
+        return decode_jpeg(read_file(path), mode=ImageReadMode.RGB)
+
+    change = v2.Compose([v2.RandomResizedCrop(SIZE, antialias=True), v2.RandomHorizontalFlip()])
+    yield from loaded(ImageFolder(str(folder / "tree/train"), change, loader=read), workers)
+
+
+def loaded(data: ImageFolder, workers: int) -> Iterable[int]:
+    """Numbers of images in batches of a DataLoader."""
+    import torch
+    from torch.utils.data import DataLoader, RandomSampler
+
+    torch.set_num_threads(1)
     sampler = RandomSampler(data, num_samples=MOST * len(data))
-    for images, _ in DataLoader(data, BATCH, sampler=sampler, num_workers=workers):
+    fork = "fork" if workers else None  # as on Linux by default, and they are bound to our cores
+    for images, _ in DataLoader(data, BATCH, sampler=sampler, num_workers=workers, multiprocessing_context=fork):
         yield len(images)
 
 
@@ -110,19 +143,33 @@ def measured(name: str, folder: Path, threads: int) -> Iterable[int]:
     """What a competitor yields."""
     if name.startswith("imagefolder"):
         return imagefolder(folder, threads, as_uint8=name.endswith("uint8"))
+    if name == "torchvision_v2":
+        return torchvision_v2(folder, threads)
     if name == "decode_only":
         return decode_only(folder)
     return ours(folder, name.partition("_")[0], threads, normalised=name.endswith("normalised"))
 
 
-def in_process(name: str, folder: Path, threads: int, cores: int) -> float:
+def in_process(name: str, folder: Path, threads: int, cores: int, batches: int = COUNTED) -> float:
     """Images a second of a competitor in a process of its own on so many cores."""
-    words = [PYTHON, __file__, "--measure", name, "--folder", str(folder), "--threads", str(threads)]
-    words += ["--cores", str(cores)]
-    done = subprocess.run(words, env=environment(), capture_output=True, text=True, check=False)
-    if done.returncode:
-        sys.exit(done.stderr)
-    return json.loads(done.stdout.splitlines()[-1])
+    context = multiprocessing.get_context("forkserver")
+    receive, send = context.Pipe(duplex=False)
+    process = context.Process(target=send_rate, args=(send, name, folder, threads, cores, batches))
+    process.start()
+    send.close()
+    try:
+        return receive.recv()
+    except EOFError:
+        sys.exit(f"{name} has failed, as said above")
+    finally:
+        process.join()
+
+
+def send_rate(pipe: Connection, name: str, folder: Path, threads: int, cores: int, batches: int) -> None:
+    """What a competitor's process does."""
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])
+    warnings.filterwarnings("ignore", message="This DataLoader will create")  # more workers than cores are tried too
+    pipe.send(rate(measured(name, folder, threads), batches))
 
 
 def prepare(folder: Path, images: int) -> float:
@@ -143,14 +190,13 @@ def main(images: int, rounds: int, folder: Path) -> list[dict]:
     threads: dict[tuple[str, int], int] = {}
     usable = [cores for cores in (1, 2) if cores <= len(os.sched_getaffinity(0))]
     for cores in usable:
-        for name in RIVALS if cores == 1 else ("imagefolder",):
-            tried = {workers: in_process(name, folder, workers, cores) for workers in WORKERS[cores]}
+        for name in RIVALS:
+            tried = {workers: in_process(name, folder, workers, cores, TRIED) for workers in WORKERS[cores]}
             threads[name, cores] = max(tried, key=tried.get)
         threads |= {(name, cores): cores for name in OURS}
     for _ in range(rounds):
         for cores in usable:
-            names = (*RIVALS, *OURS) if cores == 1 else ("imagefolder", "tree", "pack")
-            for name in names:
+            for name in (*RIVALS, *OURS):
                 rates[name, cores].append(in_process(name, folder, threads[name, cores], cores))
         rates["decode_only", 1].append(in_process("decode_only", folder, 0, 1))
     return [row(name, cores, rates, threads, size_kb) for name, cores in rates]
@@ -158,9 +204,11 @@ def main(images: int, rounds: int, folder: Path) -> list[dict]:
 
 def row(name: str, cores: int, rates: dict, threads: dict, size_kb: float) -> dict:
     """A row of the table: a competitor on so many cores."""
-    own = rates[name, cores]
-    against, decoding = rates["imagefolder", cores], rates["decode_only", 1]
-    ratios = [mine / theirs for mine, theirs in zip(own, against, strict=True)]
+    own, decoding = rates[name, cores], rates["decode_only", 1]
+    ratios = [mine / theirs for mine, theirs in zip(own, rates["imagefolder", cores], strict=True)]
+    rival = "imagefolder" if name in NORMALISED else "imagefolder_uint8"
+    same = [mine / theirs for mine, theirs in zip(own, rates[rival, cores], strict=True)]
+    hands_over = name != "decode_only"
     return {
         "loader": name,
         "cores": cores,
@@ -171,6 +219,9 @@ def row(name: str, cores: int, rates: dict, threads: dict, size_kb: float) -> di
         "times_imagefolder": f"{statistics.median(ratios):.2f}",
         "times_imagefolder_min": f"{min(ratios):.2f}",
         "times_imagefolder_max": f"{max(ratios):.2f}",
+        "times_same_work": f"{statistics.median(same):.2f}" if hands_over else "",
+        "times_same_work_min": f"{min(same):.2f}" if hands_over else "",
+        "times_same_work_max": f"{max(same):.2f}" if hands_over else "",
         "times_decode_only": f"{statistics.median(own) / statistics.median(decoding) / cores:.2f}",
         "rounds": len(own),
         "mean_jpeg_kb": round(size_kb, 1),
@@ -182,18 +233,12 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="few images, once, nothing written")
     parser.add_argument("--images", type=int, default=2000)
-    parser.add_argument("--measure", help=argparse.SUPPRESS)
-    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
-    parser.add_argument("--threads", type=int, help=argparse.SUPPRESS)
-    parser.add_argument("--cores", type=int, help=argparse.SUPPRESS)
     given = parser.parse_args()
-    if given.measure:
-        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: given.cores])
-        print(json.dumps(rate(measured(given.measure, given.folder, given.threads))))
-    else:
-        with tempfile.TemporaryDirectory(prefix="warmscale-loader-") as temporary:
-            if given.quick:
-                for each in main(600, 1, Path(temporary)):
-                    print(each)
-            else:
-                write_results("loader", main(given.images, ROUNDS, Path(temporary)))
+    os.environ.update(environment())
+    multiprocessing.set_forkserver_preload(IMPORTED)
+    with tempfile.TemporaryDirectory(prefix="warmscale-loader-") as temporary:
+        if given.quick:
+            for each in main(600, 1, Path(temporary)):
+                print(each)
+        else:
+            write_results("loader", main(given.images, ROUNDS, Path(temporary)))

@@ -7,8 +7,8 @@
 - load: validation and expansion of a config, in one process; no rival.
 - tables, claims, figures, report: of as many runs of 90 epochs, each in a process of its own, as the rules make them.
 
-The two take turns; each row has medians, and of the ratios the median with the extremes. CPU seconds are of a process
-and all that it started. Growth is the CPU time relative to that of a tenth of the runs.
+The two take turns, each first in every other one; each row has medians, and of the ratios the median with the extremes.
+CPU seconds are of a process and all that it started. Growth is the CPU time relative to that of a tenth of the runs.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from typing import Any
 from common import PYTHON, environment, write_results
 from costs import Cost, alone, compared, cost_of
 from large_study import GRIDS, large_config, publish_all
-from workflow_pair import batch_job, dispatch, dry_run, make_pair
+from workflow_pair import batch_job, dispatch, dry_run, leave_traces, make_pair
 
 TARGETS = {"dry run": 1.3, "dispatch": 1.3, "dry run, all runs there": 1.3}
 """{measure: most CPU and wall seconds relative to the bare workflow's}."""
@@ -113,6 +113,7 @@ def measured(folder: Path, runs: int, repeats: Callable[[str, int], int]) -> Ite
     yield compared("dry run", runs, *dry_run(pair, repeats("dry run", runs)))
     yield compared("batch job", runs, *batch_job(pair, repeats("batch job", runs)))
     yield compared("dispatch", runs, *dispatch(pair, repeats("dispatch", runs)))
+    leave_traces(pair)
     there = dry_run(pair, repeats("there", runs), "--until", "train")
     yield compared("dry run, all runs there", runs, *there)
     for left in (pair.ours, pair.bare):

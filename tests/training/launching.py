@@ -58,9 +58,9 @@ class Started:
         """Carry the run out, undisturbed."""
         return subprocess.run(self.command(**changed), capture_output=True, text=True, timeout=300, check=False)
 
-    def disturb(self, number: signal.Signals, *, at_step: int) -> int:
+    def disturb(self, number: signal.Signals, *, at_step: int, **changed: Any) -> int:
         """Start the run, send it a signal once a checkpoint of that step is there, and return the exit code."""
-        process = subprocess.Popen(self.command(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        process = subprocess.Popen(self.command(**changed), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         deadline = time.monotonic() + 120
         while self.checkpoint_step() < at_step:
             assert process.poll() is None, process.communicate()[0] + self.log()

@@ -95,6 +95,13 @@ def test_what_the_kernel_killed_for_memory_is_not_tried_again(state):
     assert all("what" in advice for advice in record["advice"])
 
 
+def test_a_kill_for_memory_says_how_many_images_a_pass_of_several_workers_had(state):
+    write_json(state.environment, {"speed": {"workers_per_pass": 5}})
+    record = end(state, begin(state), died={0: 9}, lacked_memory=True)
+    assert record["failure"] == "rank 0 killed by the kernel for want of memory with 20 images a forward pass"
+    assert "placement.workers_per_pass: 1 (now 5)" in [advice["what"] for advice in record["advice"]]
+
+
 def test_a_launcher_without_a_reason_is_quoted(state):
     record = end(state, begin(state), codes=[127], last_words="bash: module: command not found")
     assert record["failure_class"] == "unknown"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+import time
+
 import pytest
 import torch
 import torch.distributed as dist
@@ -46,11 +49,26 @@ def numbers(engine) -> torch.Tensor:
     return torch.cat([each.flatten().double() for each in (*engine.model.state_dict().values(), *momenta)])
 
 
-def test_a_checkpoint_is_of_the_step_at_which_it_was_taken_though_training_goes_on(tmp_path, parts):
+@pytest.fixture
+def disk(monkeypatch):
+    """A disk that takes nothing until it is told to go on."""
+    go_on, save = threading.Event(), torch.save
+
+    def save_then(*words) -> None:
+        assert go_on.wait(60)
+        save(*words)
+
+    monkeypatch.setattr(torch, "save", save_then)
+    yield go_on
+    go_on.set()
+
+
+def test_a_checkpoint_is_of_the_step_at_which_it_was_taken_though_training_goes_on(tmp_path, parts, disk):
     checkpoints, before = Checkpoints(tmp_path), numbers(parts[0])
     checkpoints.save(*parts, ALONE, step=1, zero_stage=0, notes={"seen": 4})
     train(parts[0])
     assert not torch.equal(numbers(parts[0]), before)
+    disk.set()
     checkpoints.wait()
     assert Checkpoints(tmp_path).load(*parts, ALONE, zero_stage=0)["seen"] == 4
     assert torch.equal(numbers(parts[0]), before)
@@ -63,6 +81,53 @@ def test_a_checkpoint_that_cannot_be_written_is_told_of_and_not_published(tmp_pa
     checkpoints.save(*parts, ALONE, step=1, zero_stage=0, notes={})
     with pytest.raises(OSError, match="checkpoints"):
         checkpoints.wait()
+
+
+def test_a_checkpoint_that_could_not_be_written_is_told_of_before_the_next_one(tmp_path, parts):
+    folder = tmp_path / "checkpoints"
+    folder.write_text("no folder")
+    checkpoints = Checkpoints(folder)
+    checkpoints.save(*parts, ALONE, step=1, zero_stage=0, notes={})
+    with pytest.raises(OSError, match="checkpoints"):
+        for _ in range(600):
+            checkpoints.collect()
+            time.sleep(0.1)
+
+
+def test_looking_whether_a_checkpoint_is_written_does_not_wait_for_it(tmp_path, parts, disk):
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save(*parts, ALONE, step=1, zero_stage=0, notes={})
+    checkpoints.collect()
+    assert checkpoints.latest() is None
+
+
+def test_the_longest_write_is_known_while_it_is_under_way_and_afterwards(tmp_path, parts, disk):
+    checkpoints = Checkpoints(tmp_path)
+    assert checkpoints.longest_write_sec == 0.0
+    checkpoints.save(*parts, ALONE, step=1, zero_stage=0, notes={})
+    time.sleep(0.2)
+    under_way = checkpoints.longest_write_sec
+    disk.set()
+    checkpoints.wait()
+    longest = checkpoints.longest_write_sec
+    assert longest >= under_way >= 0.2
+    checkpoints.save(*parts, ALONE, step=2, zero_stage=0, notes={})
+    checkpoints.wait()
+    assert checkpoints.longest_write_sec >= longest
+
+
+def test_a_copy_that_lost_its_lease_removes_nothing_of_the_copy_that_has_it(tmp_path, parts):
+    def lost() -> None:
+        raise RuntimeError("lease lost")
+
+    others = tmp_path / "step-000000001" / "state.pt"
+    others.parent.mkdir()
+    others.write_text("another copy's")
+    checkpoints = Checkpoints(tmp_path, lost)
+    checkpoints.save(*parts, ALONE, step=1, zero_stage=0, notes={})
+    with pytest.raises(RuntimeError, match="lease lost"):
+        checkpoints.wait()
+    assert others.read_text() == "another copy's"
 
 
 def test_a_copy_that_lost_its_lease_while_it_wrote_publishes_nothing(tmp_path, parts):

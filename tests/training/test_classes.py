@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from warmscale.cluster.discovery import Rank
-from warmscale.training import ranks
+from warmscale.records import StateFolder, read_json
+from warmscale.training import rank_main, ranks
 from warmscale.training.audit import AuditError
 from warmscale.training.rank_main import class_of
 from warmscale.training.ranks import MeetingError, NodeError, choose_device
@@ -44,6 +45,20 @@ def test_ranks_that_do_not_meet_are_a_failure_of_communication(tmp_path, monkeyp
     with pytest.raises(MeetingError) as raised:
         ranks._meet(Rank(1, 2, 1), tmp_path / "meeting.json")
     assert class_of(raised.value) == "communication"
+
+
+def test_ranks_can_meet_while_the_first_one_copies_the_data(tmp_path, monkeypatch):
+    state, found = StateFolder(tmp_path), []
+
+    def slow_copy(root, stopping):
+        found.append(read_json(state.meeting(1)))
+        raise DataError("seen")
+
+    monkeypatch.setattr(rank_main, "node_copy", slow_copy)
+    place = {"attempt": 1, "state": state, "lease": None, "index": tmp_path / "index.tsv", "root": tmp_path}
+    assert rank_main.train_rank("run", {"device": "cpu"}, None, rank=Rank(0, 2, 0), **place) == 1
+    assert found[0]["port"]
+    assert read_json(state.failure)["failure"] == "seen"
 
 
 def test_a_node_whose_gpus_have_vanished_is_not_trained_on(monkeypatch):

@@ -41,6 +41,15 @@ def test_twice_the_longest_way_from_step_to_step_is_kept_free(clock):
     assert near == [False, False, False, True, True]
 
 
+def test_time_is_kept_for_the_write_of_a_checkpoint_that_is_under_way_and_for_the_pauses(clock):
+    ends = Deadline(at=1100.0, write_sec=15.0)
+    near = []
+    for now in (1000, 1010, 1020, 1030, 1040, 1049, 1050):  # two steps of 10 and two writes of 15
+        clock[0] = float(now)
+        near.append(ends.is_near())
+    assert near == [False] * 6 + [True]
+
+
 def test_a_deadline_that_has_passed_is_near_at_the_first_step(clock):
     assert Deadline(at=999.0).is_near()
 

@@ -40,6 +40,7 @@ def notes(tmp_path_factory):
             plans += [experiment("afterwards", RUNS["fp32"], sabotage="averages afterwards", audit_every_steps=1)]
             for engine in ("deepspeed", "ddp"):
                 plans += [experiment(f"half-used-{engine}", HALF_USED, engine=engine)]
+                plans += [experiment(f"half-used-{engine}-reusing", HALF_USED, engine=engine, sabotage="memory reused")]
                 ruined = small_run(model="models:ruined_on_second", workers=4)
                 plans += [experiment(f"ruined-{engine}", ruined, engine=engine)]
         for name, ranks in run_ranks(folder, world_size, plans).items():
@@ -71,7 +72,7 @@ def test_averaging_during_the_backward_pass_changes_no_bit(notes):
     assert overlapped["losses"] == afterwards["losses"]
 
 
-@pytest.mark.parametrize("engine", ["deepspeed", "ddp"])
+@pytest.mark.parametrize("engine", ["deepspeed", "ddp", "deepspeed-reusing", "ddp-reusing"])
 def test_ranks_agree_where_they_use_different_parameters_and_unused_ones_stay(notes, engine):
     first, second = notes[f"half-used-{engine}", 2]
     assert first["ending"] == second["ending"] == ("finished", None)

@@ -17,8 +17,10 @@ from typing import Any
 import pytest
 
 from warmscale.cluster.launchers import LaunchPlan
+from warmscale.cluster.placement import Where
+from warmscale.cluster.site import Site
 from warmscale.records import read_json, read_lines
-from warmscale.training.warm.start import WarmProcess
+from warmscale.training.warm.start import WarmProcess, plan_of
 from warmscale.training.warm.wire import ADDRESS
 
 from . import launching
@@ -36,6 +38,36 @@ warm = WarmProcess(LaunchPlan(python=sys.executable), Path(sys.argv[1]))
 warm.begin()
 print(warm._process.pid, flush=True)
 signal.pause()
+"""
+
+ASK_TWICE = """
+import os, signal, time
+from warmscale.training.signals import send_to_all
+from warmscale.training.warm.origin import Origin
+from warmscale.training.warm.ranks import WarmRank
+
+def ask(*_):
+    send_to_all([rank], signal.SIGTERM)
+    print("asked", flush=True)
+
+def waitpid(pid, options):
+    found = real(pid, options)
+    if found[0]:
+        os.kill(os.getpid(), signal.SIGUSR2)
+        time.sleep(0)  # the handler has run then
+    return found
+
+real, os.waitpid = os.waitpid, waitpid
+signal.signal(signal.SIGUSR2, ask)
+origin = Origin("", {}, {}, {}, {}, frozenset())
+rank = WarmRank(origin)
+os.close(rank._tell)  # there is nothing to train
+while rank.poll() is None:
+    time.sleep(0.01)
+print(rank.returncode, flush=True)
+rank = WarmRank(origin)
+rank.send_signal(signal.SIGKILL)
+print(rank.wait(), flush=True)
 """
 
 
@@ -293,6 +325,29 @@ def test_a_plan_with_setup_lines_starts_its_ranks_cold(tmp_path, lab, warm):
     started = Started(tmp_path, lab, small_run())
     assert started.finish(plan=json.dumps(plan.to_json())).returncode == 0, started.log()
     assert were_warm(started) == [False]
+    assert f"{started.run.run_id} starts cold: other setup" in warm.read_text()
+
+
+@pytest.mark.parametrize(
+    ("site", "log"),
+    [
+        (Site(python="/another/python"), "runs start cold: python\n"),
+        (Site(setup=["export A=1"], node_local="/tmp"), "runs start cold: setup, node_local\n"),
+        (Site(placement={"warm_starts": False}), None),
+    ],
+)
+def test_nothing_is_warmed_up_for_ranks_that_must_start_cold_and_the_log_says_why(tmp_path, site, log):
+    file = tmp_path / "warm.log"
+    warm = WarmProcess(plan_of(site, [Where(1, 1)]), file)
+    warm.begin()
+    assert warm._process is None
+    assert (file.read_text() if file.exists() else None) == log
+
+
+def test_a_signal_handler_may_ask_after_a_rank_that_is_being_asked_after():
+    variables = {**os.environ, "PYTHONPATH": str(SCRIPTS)}
+    done = subprocess.run([sys.executable, "-c", ASK_TWICE], env=variables, capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("asked\n0\nasked\n-9\n", "")
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
@@ -304,7 +359,7 @@ from warmscale.training.warm.wire import send_request
 os.setuid(65534)
 connection = socket.socket(socket.AF_UNIX)
 connection.connect("\\0{os.environ[ADDRESS]}")
-send_request(connection, {{"words": []}}, [0, 0, 1, 2, 0])
+send_request(connection, {{"words": [], "surroundings": {{}}, "environment": {{}}}}, [0, 0, 1, 2, 0])
 try:
     print(connection.recv(100))
 except ConnectionResetError:

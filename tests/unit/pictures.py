@@ -33,7 +33,27 @@ def _plain(width: int = 61, height: int = 43, mode: str = "RGB", **options) -> C
     return lambda: encoded(picture(width, height, mode), **options)
 
 
+def sampled(*factors: int, subsampling: int, **options) -> bytes:
+    """A JPEG with these sampling factors, across and down: another one's blocks, as many, in another order."""
+    jpeg = bytearray(encoded(picture(64, 96), subsampling=subsampling, **options))
+    frame = jpeg.index(b"\xff\xc0")
+    jpeg[frame + 5 : frame + 9] = (91 << 16 | 61).to_bytes(4)
+    for colour, factor in enumerate(factors):
+        jpeg[frame + 11 + 3 * colour] = factor
+    return bytes(jpeg)
+
+
+def glued(width: int = 61, height: int = 43) -> bytes:
+    """A download that was cut at a third, with the whole file behind it: it begins and ends as a JPEG does."""
+    whole = encoded(picture(width, height))
+    return whole[: len(whole) // 3] + whole
+
+
 JPEGS = {
+    "4:4:0": lambda: sampled(0x12, 0x11, 0x11, subsampling=1),
+    "4:1:1": lambda: sampled(0x41, 0x11, 0x11, subsampling=2),
+    "4:4:1": lambda: sampled(0x14, 0x11, 0x11, subsampling=2),
+    "all colours twice across": lambda: sampled(0x21, 0x21, 0x21, subsampling=0, keep_rgb=True),
     "4:2:0": _plain(subsampling=2),
     "4:2:2": _plain(subsampling=1),
     "4:4:4": _plain(subsampling=0),

@@ -13,7 +13,7 @@ from warmscale.study.schema import config_schema
 
 from .study_builders import make_config
 
-RUN_ID = re.compile("mb[0-9][-.a-z0-9]+")  # the wildcard constraint of workflow/rules/common.smk
+RUN_ID = re.compile("mb[0-9][-.a-z0-9]+")  # the wildcard constraint of workflow/rules/job_or_study.smk
 SCHEMA = jsonschema.Draft202012Validator(config_schema())
 FULL = make_config(
     title="t",

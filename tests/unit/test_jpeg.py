@@ -12,7 +12,7 @@ from PIL import Image
 
 from warmscale.training.jpeg import Layout, layout, part, restart_marks, without_notes
 
-from .pictures import ALL, JPEGS, OTHERS, damaged, encoded, picture
+from .pictures import ALL, JPEGS, OTHERS, damaged, encoded, glued, picture
 
 NO_PARTS = {"progressive", "junk behind the end"}
 SIDES = st.integers(1, 130)
@@ -73,6 +73,11 @@ def test_rows_below_a_box_are_not_decoded():
     some = part(jpeg, layout(jpeg), (0, 0, 100, 40))
     assert (some.ends_early, pixels_of(some.data, strict=False).shape[0]) == (True, 48)
     assert part(jpeg, layout(jpeg), (0, 0, 100, 195)).data is jpeg
+
+
+def test_a_file_glued_together_is_decoded_whole_so_that_it_is_noticed():
+    data = glued(200, 200)
+    assert part(data, layout(data), (0, 0, 200, 20)).data is data
 
 
 @pytest.mark.parametrize("name", ALL)

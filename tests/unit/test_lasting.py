@@ -97,6 +97,21 @@ def test_a_state_that_is_no_known_end_is_a_job_that_lives(monkeypatch, kind, sta
     assert list(kind.__new__(kind).outcomes(list(told)).values()) == outcomes
 
 
+def test_a_job_that_is_adopted_is_told_what_is_asked_of_it_now(monkeypatch):
+    told = []
+    run = SimpleNamespace(
+        run_id="run",
+        remembered=lambda scheduler: {"job_id": "7", "log": "log"},
+        correct_task=lambda: told.append("7"),
+    )
+    executor = LsfExecutor.__new__(LsfExecutor)
+    executor.logger, executor.runs = logging.getLogger(__name__), lambda job: run
+    monkeypatch.setattr(executor, "outcomes", lambda job_ids: {"7": "alive"})
+    monkeypatch.setattr(executor, "_track", lambda job_info: None)
+    assert executor._adopt(None)
+    assert told == ["7"]
+
+
 class Info(SimpleNamespace):
     """A job as Snakemake hands it to an executor."""
 

@@ -82,15 +82,6 @@ def test_momenta_of_a_checkpoint_lie_in_memory_as_the_parameters_do(fused):
         assert torch.allclose(first, second, rtol=1e-12)
 
 
-def test_a_fused_update_lays_out_gradients_as_their_parameters_are():
-    models = [make_model(), make_model()]
-    to_channels_last(models[1])
-    for model, fused in zip(models, (False, True), strict=True):
-        steps(build(model, fused, momentum=0.9, nesterov=True), list(model.parameters()), gradient)
-    for plain, other in zip(models[0].parameters(), models[1].parameters(), strict=True):
-        assert torch.allclose(plain, other, rtol=1e-12)
-
-
 def test_a_buffer_with_the_rate_inside_would_differ():
     # v = m v + lr g, w = w - v: after a rise of the rate it needs the momentum correction of Goyal et al. 2017
     model = make_model()

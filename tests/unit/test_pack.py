@@ -12,10 +12,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import simplejpeg
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from warmscale.cli import main
+from warmscale.records import read_json, write_atomic
 from warmscale.training import packing
 from warmscale.training.images import Images
 from warmscale.training.loader import train_batches, val_batches
@@ -130,6 +133,13 @@ def test_what_jpegtran_spoils_is_packed_as_it_was(tmp_path):
     assert np.array_equal(pixels_of(data), pixels_of(ALL["turned"]()))
 
 
+def test_a_bomb_is_refused_before_it_is_decoded(monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    monkeypatch.setattr(simplejpeg, "decode_jpeg", lambda *_, **__: pytest.fail("it was decoded"))
+    with pytest.raises(Image.DecompressionBombError):
+        packed(encoded(picture(61, 43)), None, JPEGTRAN)
+
+
 def test_rows_say_where_an_image_is_its_label_and_its_checksum(tree, pack):
     for split, images in open_pack(pack).items():
         assert images.labels.tolist() == read_index(index_of(tree), tree)[split].labels.tolist()
@@ -167,7 +177,7 @@ def test_a_pack_that_is_killed_in_the_middle_goes_on_and_is_the_same(tmp_path, m
     assert not (pack / "pack.json").exists()
     with pytest.raises(DataError, match=r"half finished: `warmscale pack TREE"):
         open_pack(pack)
-    kept = {path: path.stat().st_mtime_ns for path in made}
+    kept = {file: file.stat().st_mtime_ns for file in (pack / path.stem for path in made)}
     subprocess.run(command, env=environment, check=True)
     check_pack(pack)
     monkeypatch.setattr(packing, "LEAST_SHARD_MIB", 0)
@@ -176,18 +186,20 @@ def test_a_pack_that_is_killed_in_the_middle_goes_on_and_is_the_same(tmp_path, m
         path.name: path.read_bytes() for path in (tmp_path / "whole").iterdir()
     }
     assert len(kept) >= 3
+    assert {file: file.stat().st_mtime_ns for file in kept} == kept
     assert len(list(pack.glob("train-*.bin"))) > 10
+
+
+def raise_interrupt(*_):
+    raise KeyboardInterrupt
 
 
 def test_files_that_were_made_before_a_kill_are_not_made_again(tree, tmp_path, monkeypatch):
     pack = tmp_path / "pack"
     monkeypatch.setattr(packing, "LEAST_SHARD_MIB", 0)
 
-    def stop(*_):
-        raise KeyboardInterrupt
-
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(packing, "_finish", stop)
+        patch.setattr(packing, "_finish", raise_interrupt)
         make_pack(tree, pack, jobs=1)
     before = {path: path.stat().st_mtime_ns for path in pack.glob("*.bin")}
     assert make_pack(tree, pack, jobs=1)
@@ -212,6 +224,55 @@ def test_a_tree_that_has_changed_since_it_was_packed_is_told(tree, own_pack, tmp
     change(changed)
     with pytest.raises(DataError, match=r"another tree, or the tree has changed since"):
         make_pack(changed, own_pack)
+
+
+def test_another_tree_with_the_same_names_and_sizes_is_told_by_its_newer_files(tree, own_pack, tmp_path):
+    changed = Path(shutil.copytree(tree, tmp_path / "tree"))
+    assert make_pack(changed, own_pack) is False
+    one = changed / list_tree(changed)["val"][3]
+    one.write_bytes(one.read_bytes())
+    with pytest.raises(DataError, match=rf"tree/{list_tree(tree)['val'][3]} is newer than .*; 0 other images are too"):
+        make_pack(changed, own_pack)
+
+
+def test_a_file_of_a_pack_is_made_again_where_an_image_was_replaced_after_a_kill(tree, tmp_path, monkeypatch):
+    monkeypatch.setattr(packing, "LEAST_SHARD_MIB", 0)
+    changed, pack = Path(shutil.copytree(tree, tmp_path / "tree")), tmp_path / "pack"
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(packing, "_finish", raise_interrupt)
+        make_pack(changed, pack, jobs=1)
+    paths = [path for path in list_tree(changed)["train"] if (changed / path).read_bytes() == ALL["one pixel"]()]
+    old, new = encoded(picture(1, 1)), encoded(picture(1, 1, seed=1))
+    assert len(old) == len(new) and old != new
+    (changed / paths[0]).write_bytes(new)
+    make_pack(changed, pack, jobs=1)
+    make_pack(changed, tmp_path / "whole", jobs=1)
+    for name in read_json(pack / "pack.json")["files"]:
+        assert (pack / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+def test_a_pack_that_another_call_has_finished_meanwhile_is_left_as_it_is(tree, pack, tmp_path, monkeypatch):
+    target, alone = tmp_path / "pack", packing._alone
+
+    def after_another(folder):
+        shutil.copytree(pack, target)
+        return alone(folder)
+
+    monkeypatch.setattr(packing, "_alone", after_another)
+    assert make_pack(tree, target, jobs=1) is False
+    assert not (target / ".packing").exists()
+    check_pack(target)
+
+
+def test_names_may_have_what_python_takes_for_ends_of_lines(tmp_path):
+    for split in ("train", "val"):
+        (tmp_path / "tree" / split / "a").mkdir(parents=True)
+        for name in ("1\u2028.png", "2\x0b.png", "3\x85.png", "4\r.png"):
+            (tmp_path / "tree" / split / "a" / name).write_bytes(ALL["png"]())
+    make_pack(tmp_path / "tree", tmp_path / "pack", jobs=1)
+    assert listed(tmp_path / "pack") == list_tree(tmp_path / "tree")
+    write_atomic(tmp_path / "index.tsv", index_text(list_tree(tmp_path / "tree")))
+    assert len(open_splits(tmp_path / "index.tsv", tmp_path / "tree")["val"]) == 4
 
 
 def test_a_folder_with_something_else_is_not_packed_into(tree, tmp_path):
@@ -273,7 +334,7 @@ def test_a_disk_that_becomes_full_is_told_in_one_line(tree, tmp_path, monkeypatc
         with pytest.raises(DataError, match=r"No space left on device; make room, the same command goes on"):
             make_pack(tree, tmp_path / "pack", jobs=1)
     finally:
-        subprocess.run(["umount", str(tmp_path)], check=True)
+        subprocess.run(["umount", "--lazy", str(tmp_path)], check=True)
 
 
 def test_a_pack_of_another_data_set_is_refused(tree, pack, tmp_path):
@@ -350,10 +411,12 @@ def test_the_command_packs_says_so_and_refuses_in_one_line(tree, tmp_path, capsy
     assert f"{pack}: packed and verified" in capsys.readouterr().out
     assert main(["pack", str(tree), str(pack), "--check"]) == 0
     assert "its checksums are right" in capsys.readouterr().out
+    assert main(["pack", str(tmp_path / "nowhere"), str(pack), "--check"]) == 0
+    assert f"{pack}: is a whole pack, and its checksums are right" in capsys.readouterr().out
     assert main(["pack", str(tree), str(pack), "--longest-side", "300"]) == 1
     assert capsys.readouterr().err.splitlines()[-1].startswith(f"warmscale: {pack} was packed with reencode null")
     assert main(["pack", str(tree), str(pack), "--longest-side", "3"]) == 1
     assert "--longest-side: " in capsys.readouterr().err
     assert main(["pack", str(tmp_path / "nowhere"), str(pack)]) == 1
     assert "is no folder" in capsys.readouterr().err
-    assert json.loads((pack / "pack.json").read_text())["images"] == {"train": 58, "val": 58}
+    assert json.loads((pack / "pack.json").read_text())["images"] == {"train": 2 * len(ALL), "val": 2 * len(ALL)}

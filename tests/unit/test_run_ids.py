@@ -199,7 +199,7 @@ def test_workers_as_says_nothing_about_where_a_run_goes():
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_ids_match_the_wildcard_constraint_and_begin_with_a_letter(name):
-    rules = (ROOT / "workflow/rules/programs.smk").read_text()
+    rules = (ROOT / "workflow/rules/job_or_study.smk").read_text()
     constraint = re.search(r'run="(.*)"', rules).group(1)
     ids = load_study(read_config(name)).runs
     assert all(re.fullmatch(constraint, run_id) and run_id[0].isalpha() for run_id in ids)

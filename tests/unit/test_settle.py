@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from warmscale.cluster.placement import Where
 from warmscale.cluster.settle import RunJob, Settled
-from warmscale.cluster.tasks import Task
+from warmscale.cluster.tasks import Task, task_left
 from warmscale.lease import acquire
 from warmscale.records import StateFolder, append_line, read_json, read_lines, write_json
 
@@ -22,8 +23,10 @@ EXIT_CODE = Path(__file__).parents[2] / "workflow/scripts/exit_code.py"
 def run(tmp_path):
     state = StateFolder(tmp_path / "state" / "run")
     write_json(state.content, {"mini_batch_size": 8})
-    task = Task("run", '{"mini_batch_size":8}', str(tmp_path), "index.tsv", "--root data", "--margin-sec 1", 1, {})
-    return RunJob("tiny", "run", {"mini_batch_size": 8}, state, tmp_path / "runs" / "run", Where(1, 1), task)
+    task = Task(
+        "run", '{"mini_batch_size":8}', str(tmp_path), "index.tsv", "--root data", "--margin-sec 1", 1, {"nodes": 1}
+    )
+    return RunJob("tiny", state, tmp_path / "runs" / "run", Where(1, 1), task)
 
 
 def attempted(run, job_id, **fields):
@@ -54,6 +57,21 @@ def test_why_the_scheduler_ended_a_job_is_noted(run):
     run.note_end("12", "TERM_MEMLIMIT")
     run.remember("lsf", "13", "/a/log")
     assert read_json(run.state.job)["ended_by"] == {"12": "TERM_MEMLIMIT"}  # for the parent in job 13 to read
+
+
+def test_a_job_that_waits_is_told_other_settings_but_not_of_another_place(run):
+    run.correct_task()
+    assert not run.state.task.exists()  # an earlier version submitted it
+    run.leave_task()
+    for task, told in (
+        (other := replace(run.task, trainer="--settings {}"), other),
+        (replace(run.task, job={"nodes": 2}), other),
+    ):
+        replace(run, task=task).correct_task()
+        assert task_left(run.state.task) == told
+    run.state.task.write_text("{")
+    run.correct_task()
+    assert run.state.task.read_text() == "{"  # it finds out by itself
 
 
 def test_a_job_that_left_an_attempt_is_left_to_the_next_one(run):

@@ -13,11 +13,12 @@ CPU, CUDA = torch.device("cpu"), torch.device("cuda", 0)
 RECIPE = {"model": "resnet50", "precision": "bf16", "optimizer": {"name": "sgd"}, "dataset": {"image_size": 16}}
 
 
-def choose(*, device=CUDA, model=None, workers=20, images=32, recipe=None, **placement):
+def choose(*, device=CUDA, model=None, workers=20, images=32, ranks=1, recipe=None, **placement):
     """The choice for a model; `model` only for one's own."""
     recipe = RECIPE | (recipe or {})
     settings = Placement(**placement).model_dump()
-    return choose_speed(settings, recipe, model, images_a_worker=images, workers=workers, device=device)
+    parts = {"images_a_worker": images, "workers": workers, "ranks": ranks}
+    return choose_speed(settings, recipe, model, **parts, device=device)
 
 
 class Net(nn.Module):
@@ -171,6 +172,17 @@ def test_combinations_that_do_not_go_are_refused_in_one_line(line, recipe, place
         choose(recipe=recipe, **placement)
     assert str(error.value).startswith(line)
     assert "\n" not in str(error.value)
+
+
+def test_a_model_is_not_captured_after_ddp_has_wrapped_it():
+    asked = {"engine": "ddp", "cuda_graphs": True}
+    with pytest.raises(ConfigError) as error:
+        choose(ranks=2, **asked)
+    assert str(error.value).startswith("placement.cuda_graphs: not with engine ddp on several ranks")
+    assert "\n" not in str(error.value)
+    assert choose(**asked).cuda_graphs  # nothing is wrapped
+    assert choose(ranks=2, cuda_graphs=True).cuda_graphs
+    assert not choose(ranks=2, device=CPU, **asked).cuda_graphs
 
 
 def test_defaults_on_a_gpu_and_on_a_cpu():

@@ -6,6 +6,7 @@ import shutil
 
 import pytest
 
+from warmscale import lease
 from warmscale.records import TIMING_COLUMNS, read_json, read_rows
 
 from .conftest import TINY
@@ -60,6 +61,15 @@ def test_a_pack_asked_for_later_trains_nothing_again_and_is_made_before_the_next
     states = [read_json(path)["state"] for path in (finished.folder / "results/tiny/runs").glob("*/run.json")]
     assert states == ["finished"] * 4
     assert finished.jobs() == {}
+
+
+def test_a_pack_that_cannot_be_made_ends_the_study_and_leaves_it_to_the_next_call(finished, tiny):
+    grid = [{"name": "warmup", "grid": {"warmup_epochs": [0, 1, 2]}}]
+    finished.write(tiny(dataset={**TINY["dataset"], "pack": "config"}, experiments=grid))
+    done = finished.snakemake()
+    assert done.returncode != 0
+    assert "dataset.pack: config was not made" in done.stdout
+    assert lease.holder_of(finished.folder / "results/tiny/master") is None
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import sys
 import zipfile
 
 import pytest
@@ -35,6 +36,13 @@ def test_published_results_become_a_report_without_a_training(checkout):
         assert {"index.html", "config.yaml", "tables/claims.csv", "tables/optimum.csv"} <= set(bundle.namelist())
     assert not (results / "runs").exists()
     assert checkout.jobs(*GOYAL) == {}
+
+
+@pytest.mark.parametrize("profile", ["lsf", "profiles/slurm"])
+def test_published_results_need_no_job_of_a_cluster(checkout, profile):
+    done = checkout.run(sys.executable, "-m", "snakemake", "--profile", profile, "-n", *GOYAL)
+    assert done.returncode == 0, done.stdout
+    assert "report" in done.stdout
 
 
 def test_a_row_more_makes_the_tables_again(replayed):

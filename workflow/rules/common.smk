@@ -12,7 +12,12 @@ from warmscale.config_files import read_config
 from warmscale.study import StudyError, load_study
 from warmscale.monitoring.manifest import write_manifest
 
-# given on the command line, or the Snakefile's own
+# a config file on the command line is another study: it replaces this default instead of being merged into it
+if not workflow.overwrite_configfiles:
+
+    configfile: "config/config.yaml"
+
+
 CONFIG_FILES = workflow.overwrite_configfiles or workflow.configfiles
 
 # where and how, never what: the study is the rest

@@ -23,10 +23,12 @@ rule digits:
         "{resources.program} {resources.place} 2> {log:q}"
 
 
+CORES_HERE = workflow.resource_settings.cores or workflow.resource_settings.local_cores
 PLACE_OF_DATA = shlex.join(
     [
         *("--root", DATA.root, "--check", DATA.check),
         *(["--pack", DATA.pack] if DATA.pack else []),
+        *(["--jobs", str(CORES_HERE)] if DATA.pack and CORES_HERE else []),
         *(["--reencode", DATA.reencode.model_dump_json()] if DATA.reencode else []),
     ]
 )

@@ -1,6 +1,9 @@
-"""Needs nothing; what the Snakemake process of a study does beside its jobs: it is the only one, lasts for weeks where
-jobs go to a scheduler, and reports on what is there when it could not finish."""
+"""Needs the study, and of its runs what they are told, where any are trained; what the Snakemake process of a study does
+beside its jobs: it is the only one, lasts for weeks where jobs go to a scheduler, and reports on what is there when it
+could not finish."""
 
+from warmscale.cluster.settle import RunJob
+from warmscale.cluster.tasks import Task
 from warmscale.training.warm.start import WarmProcess, plan_of
 
 if workflow.is_main_process and (SITE.scheduler != "local") != (workflow.resource_settings.nodes is not None):
@@ -9,6 +12,28 @@ if workflow.is_main_process and (SITE.scheduler != "local") != (workflow.resourc
         if SITE_FILE
         else "--config on the command line replaces the profile's own: add site=profiles/lsf/site.yaml to it"
     )
+
+
+def run_job(job):
+    """What our executors have to know of the run that a job is for, and leave for that job."""
+    run, place = job.wildcards.run, PLACES[job.wildcards.run]
+    return RunJob(
+        study=STUDY.name,
+        state=StateFolder(Path(RESULTS) / "state" / run),
+        published=Path(RESULTS) / "runs" / run,
+        where=place.where,
+        task=Task(
+            run_id=run,
+            content=RUNS[run].content_json(),
+            results=RESULTS,
+            index=INDEX,
+            trainer=TRAINER,
+            options=place.options,
+            threads=place.threads,
+            job=dict(place.job),
+        ),
+    )
+
 
 if workflow.is_main_process and SITE.scheduler != "local":
     from warmscale.cluster.executor import install
@@ -25,9 +50,9 @@ def is_to_train():
 
 onstart:
     begin_study()
-    if DATA:
-        pack_first()
     if is_to_train():
+        if DATA:
+            pack_first()
         WARM.begin()
 
 

@@ -1,8 +1,5 @@
-"""Needs the study and the name of its index; makes what rule `train` asks of them, and what is left for batch jobs."""
+"""Needs the study and the name of its index; makes what rule `train` asks of them."""
 
-from warmscale.cluster.settle import RunJob
-from warmscale.cluster.tasks import Task
-from warmscale.records import StateFolder
 from warmscale.study.config import WHERE_FIELDS
 
 INDEX = str(rules.index.output.index)
@@ -16,33 +13,11 @@ def content_of_run(wildcards):
     return RUNS[wildcards.run].content_json()
 
 
-def run_job(job):
-    """What our executors have to know of the run that a job is for."""
-    run, place = job.wildcards.run, PLACES[job.wildcards.run]
-    return RunJob(
-        study=STUDY.name,
-        run_id=run,
-        content=RUNS[run].content,
-        state=StateFolder(Path(RESULTS) / "state" / run),
-        published=Path(RESULTS) / "runs" / run,
-        where=place.where,
-        task=Task(
-            run_id=run,
-            content=RUNS[run].content_json(),
-            results=RESULTS,
-            index=INDEX,
-            trainer=TRAINER,
-            options=place.options,
-            threads=place.threads,
-            job=dict(place.job),
-        ),
-    )
-
-
 def pack_first():
     """Pack the data set of a study that has its index already, from an earlier call that trained from the tree."""
     if DATA.pack and Path(INDEX).exists() and not Path(f"{DATA.pack}/pack.json").exists():
         words = [*shlex.split(program("index_data")), *shlex.split(PLACE_OF_DATA)]
         words += ["--declared", json.dumps(DATA.declared_sizes), "--index", os.devnull]
         if subprocess.run(words).returncode:
+            MASTER.end()
             sys.exit(f"dataset.pack: {DATA.pack} was not made")

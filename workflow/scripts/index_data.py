@@ -22,6 +22,7 @@ def index_data(
     index: Path,
     pack: Path | None = None,
     reencode: dict[str, int] | None = None,
+    jobs: int | None = None,
 ) -> None:
     """Write the index of a tree or a pack; raises DataError where it is not as declared or cannot be read."""
     if packs.is_pack(root):
@@ -30,7 +31,7 @@ def index_data(
     elif pack and root.is_dir():  # the tree of a whole pack may be gone
         # a mistake in the declared sizes is found before hours of packing
         compare_with_declared(list_tree(root), declared)
-        make_pack(root, pack, reencode=reencode)
+        make_pack(root, pack, reencode=reencode, jobs=jobs)
     elif reencode:
         raise DataError(f"dataset.reencode: {root} is a tree, only a pack has images coded anew: say dataset.pack")
     place = pack or root
@@ -50,6 +51,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--root", required=True, type=Path, help="folder of the tree or pack")
     parser.add_argument("--pack", type=Path, help="folder to pack the tree into")
+    parser.add_argument("--jobs", type=int, help="processes that pack; default: one a core")
     parser.add_argument("--reencode", type=json.loads, help="how large images are coded anew, as JSON")
     parser.add_argument("--index", required=True, type=Path, help="file to write")
     parser.add_argument("--declared", required=True, type=json.loads, help="declared sizes, as JSON")

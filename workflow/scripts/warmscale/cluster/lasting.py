@@ -89,6 +89,7 @@ class Lasting:
         known = run.remembered(self.scheduler)
         if not known or known["job_id"] not in self._surely_alive([known["job_id"]]):
             return False
+        run.correct_task()
         self.logger.info(f"{run.run_id}: job {known['job_id']} of an earlier call still lives, and is adopted.")
         self._track(SubmittedJobInfo(job, external_jobid=known["job_id"], aux={"log": known["log"]}))
         return True

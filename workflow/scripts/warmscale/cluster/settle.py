@@ -5,6 +5,7 @@ Standard library only. What a job's exit code says is not asked for: the inner S
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from ..training import attempts
 from ..training.policy import was_asked_to_stop
 from ..training.publish import publish
 from .placement import Where
-from .tasks import Task, leave_task
+from .tasks import Task, leave_task, task_left
 
 
 class Settled(Enum):
@@ -34,13 +35,21 @@ class RunJob:
     """One run as the master sees it: where it is, and what it would publish."""
 
     study: str
-    run_id: str
-    content: Mapping[str, Any]
     state: StateFolder
     published: Path
     where: Where
     task: Task
     """What its batch job is told."""
+
+    @property
+    def run_id(self) -> str:
+        """Name of the run."""
+        return self.task.run_id
+
+    @property
+    def content(self) -> Mapping[str, Any]:
+        """What the run is, as it is published."""
+        return json.loads(self.task.content)
 
     def remember(self, scheduler: str, job_id: str, log: str) -> None:
         """Note the job that the run was submitted as, for the next master and for people."""
@@ -52,6 +61,12 @@ class RunJob:
         """Write what the batch job is told, before it is submitted."""
         leave_task(self.state.task, self.task)
         return self.state.task
+
+    def correct_task(self) -> None:
+        """Write it anew for a job that waits since an earlier call, unless a new one would ask for another place."""
+        left = task_left(self.state.task)
+        if left and left.job == self.task.job:
+            self.leave_task()
 
     def remembered(self, scheduler: str) -> Mapping[str, Any] | None:
         """The job that the run was last submitted as to this scheduler."""

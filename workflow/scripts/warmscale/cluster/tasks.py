@@ -47,16 +47,21 @@ def leave_task(path: Path, task: Task) -> None:
     write_json(path, asdict(task))
 
 
+def task_left(path: Path) -> Task | None:
+    """What stands in the file of a run; None where it is not there, or not a whole one of ours."""
+    try:
+        return Task(**json.loads(path.read_text()))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
 def task_of_job(environment: Mapping[str, str], words: Sequence[str]) -> Task | None:
     """What the master left for the Snakemake with this environment and command line, if it is in the job of that run.
 
     None where there is no such file, or not a whole one of ours: the study is expanded then, as by the master.
     """
-    try:
-        task = Task(**json.loads(Path(environment[VARIABLE]).read_text()))
-    except (KeyError, OSError, ValueError, TypeError):
-        return None
-    return task if f"train:run={task.run_id}" in words else None
+    task = task_left(Path(environment.get(VARIABLE, "")))
+    return task if task and f"train:run={task.run_id}" in words else None
 
 
 def with_known_signature(function: Function) -> Function:

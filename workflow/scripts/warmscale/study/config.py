@@ -69,7 +69,7 @@ class Dataset(Strict):
     """Likewise."""
     decoder: Literal["turbo", "pil"] = "turbo"
     """Decoder and resize, bilinear with antialiasing, 8 bit. turbo: libjpeg-turbo and PyTorch; what is no plain JPEG is
-    decoded by Pillow. pil: Pillow, slower; pixels differ by one grey level at most."""
+    decoded by Pillow. pil: Pillow, slower; pixels differ by one grey level, two in a rare one."""
 
     @model_validator(mode="after")
     def _crop_fits(self) -> Dataset:
@@ -175,7 +175,8 @@ class Placement(Strict):
     divide its workers; null: any up to max_nodes."""
     warm_starts: bool = True
     """On this machine, without GPUs: runs are forked from one process that has imported what all of them import, which
-    saves each the seconds of its imports. It lives as long as Snakemake does; results are the same bit by bit."""
+    saves each the seconds of its imports. It lives as long as Snakemake does; results are the same bit by bit. Why runs
+    start cold is in the study's logs/warm.log."""
     engine: Literal["deepspeed", "ddp"] = "deepspeed"
     """What averages gradients and steps the optimizer; ddp: PyTorch's DistributedDataParallel."""
     zero_stage: Literal[0, 1] = 0
@@ -202,7 +203,7 @@ class Placement(Strict):
     max-autotune only without deterministic."""
     cuda_graphs: bool = False
     """A training pass is captured once and replayed: for small passes, whose kernels a CPU is too slow to start. Not
-    for models that draw random numbers, and at zero_stage 0; on a CPU without effect."""
+    for models that draw random numbers, at zero_stage 0, with engine ddp on one rank only; without effect on a CPU."""
     checkpoint_minutes: NonNegative | None = None
     """A checkpoint at the end of each epoch (null), or every so many minutes; always when paused."""
     audit_every_steps: Count = 50

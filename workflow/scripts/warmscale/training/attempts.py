@@ -169,7 +169,10 @@ def _ending(
     elif reason["failure_class"] == "out_of_memory":
         pass
     elif exited.lacked_memory and reason["failure_class"] in (None, "communication"):
-        reason = after_kill([*exited.died], situation_of(read_json(state.content), settings, attempt["world_size"]))
+        speed = (read_json(state.environment) or {}).get("speed", {})
+        known = {"workers_per_pass": speed.get("workers_per_pass", 1)}
+        situation = situation_of(read_json(state.content), settings, attempt["world_size"], **known)
+        reason = after_kill([*exited.died], situation)
     elif exited.timed_out:
         reason = _because("walltime", "the ranks did not pause in time, and were killed")
     elif killed := _killed(exited):  # what the other ranks say then, follows from it

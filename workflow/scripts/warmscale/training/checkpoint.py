@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -35,6 +36,13 @@ class Checkpoints:
         """Tag of the newest one that this process loaded or saved; the same on all ranks."""
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self._under_way: Future[None] | None = None
+        self._began, self._longest_sec = 0.0, 0.0
+
+    @property
+    def longest_write_sec(self) -> float:
+        """Longest time that one was in the background, with the one that is; 0 on all ranks but the first."""
+        running = time.monotonic() - self._began if self._under_way else 0.0
+        return max(self._longest_sec, running)
 
     def latest(self) -> dict[str, Any] | None:
         """Tag, step, world_size, zero_stage and notes of the newest one that is published; None where there is none."""
@@ -50,7 +58,7 @@ class Checkpoints:
         zero_stage: int,
         notes: dict[str, Any],
     ) -> None:
-        """Take a checkpoint; a collective. It is published by `wait` at the latest, which tells what went wrong.
+        """Take a checkpoint; a collective. It is published by `wait` at the latest.
 
         BatchNorm statistics are each rank's own and saved as such: averaging them here would make the results depend
         on when checkpoints are taken.
@@ -71,7 +79,13 @@ class Checkpoints:
             dist.barrier()
         if rank.is_first:
             state = {"statistics": parts} | ({} if engine.is_partitioned else _copied(engine.state()))
+            self._began = time.monotonic()
             self._under_way = self._writer.submit(self._write, latest, state)
+
+    def collect(self) -> None:
+        """Raise what kept the last one from being published, if that is known by now; waits for nothing."""
+        if self._under_way and self._under_way.done():
+            self.wait()
 
     def wait(self) -> None:
         """Until what was saved is published. Raises what kept it from being so."""
@@ -109,6 +123,7 @@ class Checkpoints:
 
     def _write(self, latest: dict[str, Any], state: dict[str, Any]) -> None:
         """On the first rank, in the background."""
+        self._check_lease()
         folder = self._folder / latest["tag"]
         if "model" in state:
             self._clear(latest["tag"])
@@ -122,6 +137,7 @@ class Checkpoints:
         for old in self._folder.glob("step-*"):
             if old.name not in kept:
                 shutil.rmtree(old)
+        self._longest_sec = max(self._longest_sec, time.monotonic() - self._began)
 
     def _clear(self, tag: str) -> None:
         """Remove what was written, but never published: its writer was killed."""

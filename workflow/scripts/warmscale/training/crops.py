@@ -1,4 +1,6 @@
-"""From the bytes of an image to the pixels of a crop: `turbo` and its reference `pil`, which agree within a grey level.
+"""From the bytes of an image to the pixels of a crop: `turbo` and its reference `pil`.
+
+They agree within one grey level, two in a rare pixel.
 
 `turbo`: libjpeg-turbo, of which only what a crop needs is decoded, and PyTorch's bilinear resize with antialiasing.
 `pil`: Pillow for both. Whatever is no plain JPEG (PNG, CMYK, damaged in a way that Pillow accepts) is decoded by Pillow

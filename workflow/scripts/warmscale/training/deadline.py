@@ -6,7 +6,9 @@ import time
 from dataclasses import dataclass
 
 ROOM = 2.0
-"""Times the longest way from step to step that is kept free: one for the next step, one for saving."""
+"""Times the longest way from step to step that is kept free: one for the next step, one for what may take longer."""
+WRITES = 2.0
+"""Times the longest write of a checkpoint in the background: one that is under way, and the pause's."""
 
 
 @dataclass
@@ -17,6 +19,8 @@ class Deadline:
     """Unix time; None: never."""
     longest_sec: float = 0.0
     """Longest time so far between two steps, with the validation or the checkpoint that lay between them."""
+    write_sec: float = 0.0
+    """Longest time that a checkpoint was written for in the background; known where it is written."""
     _last: float | None = None
 
     def is_near(self) -> bool:
@@ -25,4 +29,5 @@ class Deadline:
         if self._last is not None:
             self.longest_sec = max(self.longest_sec, now - self._last)
         self._last = now
-        return self.at is not None and now + ROOM * self.longest_sec >= self.at
+        room = ROOM * self.longest_sec + WRITES * self.write_sec
+        return self.at is not None and now + room >= self.at

@@ -39,6 +39,8 @@ COLOURS = {"YCbCr", "RGB", "Gray"}
 """Of JPEGs, as simplejpeg calls them; CMYK is another matter."""
 UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 """What is raised for an image that cannot be decoded."""
+NOT_PLAIN = (ValueError, KeyError)
+"""What simplejpeg raises; KeyError for samplings that it has no name for, as 4:4:1."""
 
 
 def turbo_pixels(data: Data) -> np.ndarray:
@@ -48,7 +50,7 @@ def turbo_pixels(data: Data) -> np.ndarray:
             height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
             if colours in COLOURS and not is_a_bomb(width, height):
                 return simplejpeg.decode_jpeg(data, strict=True)
-        except ValueError:  # CMYK, damaged, or something that libjpeg-turbo has a warning about: Pillow decides
+        except NOT_PLAIN:  # CMYK, damaged, or something that libjpeg-turbo has a warning about: Pillow decides
             pass
     return np.array(open_image(data))
 

@@ -56,13 +56,13 @@ def as_written(model: nn.Module) -> None:
 
 
 def own_gradients(parameters: Iterable[nn.Parameter]) -> None:
-    """Give parameters gradients of zeros that are added to, where they have none.
+    """Give parameters copies of the gradients that a pass made first, before another one follows.
 
-    Else PyTorch hands over the memory of the first gradient that comes, which a replayed graph writes again.
+    PyTorch hands over the memory in which it meets a first gradient, and a replayed graph writes there again.
     """
     for parameter in parameters:
-        if parameter.requires_grad and parameter.grad is None:
-            parameter.grad = torch.zeros_like(parameter)
+        if parameter.grad is not None:
+            parameter.grad = parameter.grad.clone()
 
 
 def to_channels_last(model: nn.Module) -> None:
@@ -79,14 +79,16 @@ def plain_layout(model: nn.Module) -> Iterator[None]:
     DeepSpeed's `initialize` sends them from the first rank as bytes, a view that no other layout allows; afterwards it
     goes by names and references.
     """
-    others = [parameter for parameter in model.parameters() if not parameter.is_contiguous()]
-    for parameter in others:
-        parameter.data = parameter.data.contiguous()
+    others = [(parameter, parameter.data) for parameter in model.parameters() if not parameter.is_contiguous()]
+    plain = [before.contiguous() for _, before in others]
+    for (parameter, _), data in zip(others, plain, strict=True):
+        parameter.data = data
     try:
         yield
     finally:
-        for parameter in others:
-            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+        for (parameter, before), data in zip(others, plain, strict=True):
+            if parameter.data_ptr() == data.data_ptr():  # else it is in a flat piece, as at ZeRO stage 1
+                parameter.data = before.copy_(data)
 
 
 def _compiled(forward: Forward, mode: str, *, deterministic: bool, backend: str) -> Forward:

@@ -7,6 +7,7 @@ of the crop are left out. A margin keeps what the decoder interpolates between b
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,6 +25,8 @@ _NUMBERS = np.resize(np.arange(RESTART, RESTART + 8, dtype=np.uint8), 65_536)
 _BASELINE, _INTERVAL, _SCAN = (0xC0, 0xC1), 0xDD, 0xDA
 _OTHER_FRAMES = {*range(0xC2, 0xD0)} - {0xC4, 0xC8, 0xCC}
 _WITHOUT_LENGTH = {0x01, *range(0xD0, 0xDA)}
+_STRAY = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
+"""Marker that has no place among coded pixels."""
 
 
 @dataclass(frozen=True)
@@ -120,6 +123,9 @@ def part(data: bytes | memoryview, whole: Layout, box: tuple[int, int, int, int]
         marks = noted_marks(data, whole) if whole.notes_at else restart_marks(data, whole.scan_at)
         if len(marks) == columns // whole.interval * whole.rows - 1:
             return _segments(data, whole, box, marks)
+    # a decoder that stops early does not see that a file is spoiled below; what we noted was verified when packed
+    if whole.notes_at is None and _STRAY.search(data, whole.scan_at, len(data) - 2):
+        return Part(data, 0, 0, ends_early=False)
     return _upper_part(data, whole, box[3])
 
 

@@ -119,11 +119,11 @@ def _is_to_be_tried(state: StateFolder) -> bool:
 def _attempt(launch: Launch, held: lease.Lease, stop: Stop, ranks: Ranks | None) -> str:
     """Start all ranks, wait for them, record how it ended, and return the state of the attempt."""
     state, plan = launch.state, launch.plan
-    surroundings = {"image": _image(launch)} if plan.container else {}
-    surroundings |= {"is_warm": True} if ranks else {}
+    facts = {"image": _image(launch)} if plan.container else {}
+    facts |= {"is_warm": True} if ranks else {}
     place = {"nodes": plan.nodes, "ranks": plan.ranks, "gpus": plan.gpus_per_node}
     deadline = launch.ends and launch.ends - launch.margin
-    attempt = attempts.begin(state, **place, deadline=deadline, lease=held.path, **surroundings)
+    attempt = attempts.begin(state, **place, deadline=deadline, lease=held.path, **facts)
     kill_at = launch.ends and launch.ends - launch.margin_sec / 4
     exited = run_ranks(plan, _command(launch), state, stop=stop, kill_at=kill_at, ranks=ranks)
     if not lease.is_current(held.path):  # suspended for so long that another copy took over: the state is not ours now

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
@@ -173,7 +174,7 @@ class Copier:
 
     def __init__(self, device: torch.device):
         self._device = device
-        self._stream = torch.cuda.Stream(device)
+        self._stream = _stream(device)
         self._arrived: dict[int, torch.cuda.Event] = {}
 
     def copy(self, batch: MicroBatch) -> MicroBatch:
@@ -190,6 +191,12 @@ class Copier:
         batch.images.record_stream(current)
         batch.labels.record_stream(current)
         return batch
+
+
+@functools.cache
+def _stream(device: torch.device) -> torch.cuda.Stream:
+    """One of a device for all evaluations: PyTorch's allocator keeps memory apart for each stream."""
+    return torch.cuda.Stream(device)
 
 
 def _rows(batch: MicroBatch) -> np.ndarray:  # (n, H, W, 3) uint8

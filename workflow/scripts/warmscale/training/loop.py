@@ -76,7 +76,7 @@ class Loop:
         for step in range(first_step, training.schedule.total_steps):
             started = time.monotonic()
             measure = step == first_step or step in training.epoch_starts
-            vitals = take_step(training, self._expected(step, measure), batches, stop=self.stop.is_due())
+            vitals = take_step(training, self._expected(step, measure), batches, stop=self._is_to_stop())
             if math.isfinite(vitals.loss):
                 self._count(vitals, step)
                 self._record(training.audit.finish(training.engine.loss_scale), vitals)
@@ -98,6 +98,13 @@ class Loop:
             if vitals.stop and not is_last:
                 return Ending("paused", totals)
         return Ending("finished", totals)
+
+    def _is_to_stop(self) -> bool:
+        """Whether this rank has to stop; the first one keeps time for what it writes in the background."""
+        checkpoints = self.training.checkpoints
+        checkpoints.collect()
+        self.stop.deadline.write_sec = checkpoints.longest_write_sec
+        return self.stop.is_due()
 
     def _batches(self) -> Iterator[MicroBatch]:
         """What this rank passes through the model from here to the end of training."""

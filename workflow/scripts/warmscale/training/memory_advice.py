@@ -60,7 +60,7 @@ class Situation:
 
     @property
     def images(self) -> int:
-        """Images of one forward pass."""
+        """Images of one BatchNorm batch: of one forward pass with one worker in it."""
         return self.batchnorm_batch_size or self.mini_batch_size // self.workers
 
     @property
@@ -194,7 +194,8 @@ def _advice(what: str, changes_result: bool, fits: bool | None, peak_mib: float 
 def after_kill(ranks: Sequence[int], situation: Situation) -> dict[str, Any]:
     """Reason and advice where the kernel killed ranks for memory: nothing can be tried after that."""
     who = ", ".join(f"rank {rank}" for rank in ranks)
-    failure = f"{who} killed by the kernel for want of memory with {situation.images} images a forward pass"
+    images = situation.images * situation.workers_per_pass
+    failure = f"{who} killed by the kernel for want of memory with {images} images a forward pass"
     return {
         "failure_class": "out_of_memory",
         "failure": failure,

@@ -53,24 +53,7 @@ def _keep_as_built(optimizer: torch.optim.SGD, fused: bool) -> None:
             if (momenta := state.get("momentum_buffer")) is not None:
                 state["momentum_buffer"] = torch.empty_like(parameter).copy_(momenta)
 
-    odd: list[nn.Parameter] | None = None
-
-    def lay_out(stepping: torch.optim.Optimizer, *_: Any) -> None:
-        nonlocal odd
-        if odd is None:  # at the first step; it is the same at all others
-            parameters = [parameter for group in stepping.param_groups for parameter in group["params"]]
-            odd = [p for p in parameters if p.grad is not None and _layout(p) != _layout(p.grad)]
-        for parameter in odd:
-            parameter.grad = torch.empty_like(parameter).copy_(parameter.grad)
-
     optimizer.register_load_state_dict_post_hook(restore)
-    if fused:
-        optimizer.register_step_pre_hook(lay_out)
-
-
-def _layout(tensor: torch.Tensor) -> list[int]:
-    """Strides of those dimensions that have any."""
-    return [stride for stride, size in zip(tensor.stride(), tensor.shape, strict=True) if size > 1]
 
 
 def parameter_groups(model: nn.Module, weight_decay: float, decay_norm_and_bias: bool) -> list[dict[str, Any]]:

@@ -136,7 +136,8 @@ def _map(path: Path) -> mmap.mmap:
 
 def names(folder: Path, split: str) -> list[str]:
     """Paths in the tree of the images of a split."""
-    return (folder / f"{split}.txt").read_text().splitlines()
+    with (folder / f"{split}.txt").open(newline="\n") as file:  # a name may have other ends of lines
+        return file.read().split("\n")[:-1]
 
 
 def listed(folder: Path) -> dict[str, list[str]]:

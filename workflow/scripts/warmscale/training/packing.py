@@ -9,6 +9,7 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import BrokenExecutor, ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,23 @@ import numpy as np
 
 from ..lease import Lease, LeaseHeldError, acquire
 from ..records import read_json, write_atomic, write_json
-from .pack import FORMAT, PACK, WORK, check_sizes, file_digest, read_facts
+from .pack import FORMAT, PACK, WORK, check_sizes, file_digest, is_pack, read_facts
 from .shards import Shard, make_shards
 from .tree import CHECK_THREADS, SPLITS, DataError, index_text, label_numbers, list_tree
 
 SHARD_MIB = 2048
 """Most of a file; a small data set has at least so many files that cores can share them."""
 LEAST_SHARD_MIB, SHARDS = 16, 64
+
+
+@dataclass(frozen=True)
+class Image:
+    """A file of the tree."""
+
+    size: int
+    """Bytes."""
+    changed_ns: int
+    """When it was written."""
 
 
 def make_pack(
@@ -33,19 +44,22 @@ def make_pack(
     for split in SPLITS:
         if not listed[split]:
             raise DataError(f"{root}/{split} has no images in folders of classes: nothing to pack")
-    sizes = _sizes(root, listed)
-    plan = {"format": FORMAT, "tree_sha256": _digest(listed, sizes), "reencode": reencode and dict(reencode)}
+    images = _images(root, listed)
+    plan = {"format": FORMAT, "tree_sha256": _digest(listed, images), "reencode": reencode and dict(reencode)}
+    plan["newest_ns"] = max(image.changed_ns for image in images.values())
     if (pack / PACK).is_file():
-        _compare(plan, read_facts(pack), pack)
-        check_sizes(pack, read_facts(pack))
+        _check_same(root, images, plan, pack)
         return False
     try:
         with _alone(pack):
-            _begin(pack, plan)
-            shards = list(_shards(listed, sizes))
-            make_shards(root, pack, shards, plan, jobs=jobs or len(os.sched_getaffinity(0)), quiet=quiet)
-            _finish(pack, listed, shards, plan)
-        shutil.rmtree(pack / WORK, ignore_errors=True)
+            if made := not (pack / PACK).is_file():  # or else another call has made it a moment ago
+                _begin(pack, plan)
+                shards = list(_shards(listed, images))
+                make_shards(root, pack, shards, plan, jobs=jobs or len(os.sched_getaffinity(0)), quiet=quiet)
+                _finish(pack, listed, shards, plan)
+            else:
+                _check_same(root, images, plan, pack)
+            shutil.rmtree(pack / WORK, ignore_errors=True)
     except BrokenExecutor as error:
         reason = "a process that packed was killed, perhaps for want of memory: fewer --jobs help then"
         raise DataError(f"{pack}: {reason}; the same command goes on from there") from error
@@ -55,23 +69,41 @@ def make_pack(
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise DataError(f"{pack}: {error}; the same command goes on from there") from error
         raise DataError(f"{pack}: {error.strerror}; make room, the same command goes on from there") from error
-    return True
+    return made
 
 
-def _sizes(root: Path, listed: Mapping[str, Sequence[str]]) -> dict[str, int]:
-    """{path: bytes} of all images."""
+def _images(root: Path, listed: Mapping[str, Sequence[str]]) -> dict[str, Image]:
+    """{path: its file} of all images."""
+
+    def look(path: str) -> Image:
+        found = os.stat(f"{root}/{path}")
+        return Image(found.st_size, found.st_mtime_ns)
+
     paths = [path for split in SPLITS for path in listed[split]]
     with ThreadPoolExecutor(CHECK_THREADS) as pool:
-        found = pool.map(lambda path: os.stat(f"{root}/{path}").st_size, paths, chunksize=256)
+        found = pool.map(look, paths, chunksize=256)
         try:
             return dict(zip(paths, found, strict=True))
         except OSError as error:
             raise DataError(f"{error.filename} cannot be read: {error.strerror}") from error
 
 
-def _digest(listed: Mapping[str, Sequence[str]], sizes: Mapping[str, int]) -> str:
-    lines = "".join(f"{path}\t{sizes[path]}\n" for split in SPLITS for path in listed[split])
+def _digest(listed: Mapping[str, Sequence[str]], images: Mapping[str, Image]) -> str:
+    lines = "".join(f"{path}\t{images[path].size}\n" for split in SPLITS for path in listed[split])
     return hashlib.sha256(lines.encode()).hexdigest()
+
+
+def _check_same(root: Path, images: Mapping[str, Image], plan: Mapping[str, Any], pack: Path) -> None:
+    """Raise DataError where a whole pack is of other images, or made in another way."""
+    facts = read_facts(pack)
+    _compare(plan, facts, pack)
+    known_ns = facts.get("newest_ns", plan["newest_ns"])
+    if newer := [path for path, image in images.items() if image.changed_ns > known_ns]:
+        raise DataError(
+            f"{root}/{newer[0]} is newer than {pack}; {len(newer) - 1} other images are too. Give another folder or "
+            f"remove this one to pack anew; where the tree was only copied, write the pack as dataset.root"
+        )
+    check_sizes(pack, facts)
 
 
 def _compare(plan: Mapping[str, Any], found: Mapping[str, Any], pack: Path) -> None:
@@ -89,7 +121,7 @@ def _compare(plan: Mapping[str, Any], found: Mapping[str, Any], pack: Path) -> N
 
 def _alone(pack: Path) -> Lease:
     """Be the only one who packs into a folder; raises DataError where it is used otherwise, and LeaseHeldError."""
-    if not (pack / WORK).is_dir() and pack.is_dir() and any(pack.iterdir()):
+    if not is_pack(pack) and pack.is_dir() and any(pack.iterdir()):
         raise DataError(f"{pack} has files, but is no pack: give a folder that is empty or not there")
     (pack / WORK).mkdir(parents=True, exist_ok=True)
     return acquire(pack / WORK / "lease", {})
@@ -104,23 +136,25 @@ def _begin(pack: Path, plan: Mapping[str, Any]) -> None:
         left_over.unlink()
 
 
-def _shards(listed: Mapping[str, Sequence[str]], sizes: Mapping[str, int]) -> Iterator[Shard]:
+def _shards(listed: Mapping[str, Sequence[str]], images: Mapping[str, Image]) -> Iterator[Shard]:
     """The images in the order of the index, cut where a file is full."""
     labels = label_numbers(listed)
     least, most = LEAST_SHARD_MIB * 2**20, SHARD_MIB * 2**20
-    full = min(most, max(least, sum(sizes.values()) // SHARDS))
+    full = min(most, max(least, sum(image.size for image in images.values()) // SHARDS))
     for split in SPLITS:
         starts, filled = [0], 0
         for position, path in enumerate(listed[split]):
             if filled >= full:
                 starts.append(position)
                 filled = 0
-            filled += sizes[path]
+            filled += images[path].size
         for number, (start, stop) in enumerate(zip(starts, [*starts[1:], len(listed[split])], strict=True)):
             paths = tuple(listed[split][start:stop])
             if paths:
                 numbers = tuple(labels[path.split("/")[1]] for path in paths)
-                yield Shard(split, number, paths, numbers, tuple(sizes[path] for path in paths))
+                files = [images[path] for path in paths]
+                newest = max(file.changed_ns for file in files)
+                yield Shard(split, number, paths, numbers, tuple(file.size for file in files), newest)
 
 
 def _finish(pack: Path, listed: Mapping[str, Sequence[str]], shards: Sequence[Shard], plan: Mapping[str, Any]) -> None:

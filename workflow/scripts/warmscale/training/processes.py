@@ -62,7 +62,7 @@ def run_ranks(
         return _run(plan, command, state, stop, kill_at, ranks, {})
     try:
         with reserved(plan.gpus_per_node, os.environ, give_up=lambda: stop.requested) as gpus:
-            return _run(plan, command, state, stop, kill_at, None, {"CUDA_VISIBLE_DEVICES": ",".join(gpus)})
+            return _run(plan, command, state, stop, kill_at, ranks, {"CUDA_VISIBLE_DEVICES": ",".join(gpus)})
     except NoGpuError as error:
         write_json(state.failure, {"failure_class": "config", "failure": str(error), "rank": None})
         return Exit([], {}, stop.requested, timed_out=False, lacked_memory=False, last_words="")

@@ -24,7 +24,7 @@ from .loop import Ending, Loop, Totals
 from .memory import is_out_of_memory
 from .model import ConfigError
 from .provenance import modules, nvidia_driver, processor, source_commit
-from .ranks import MeetingError, NodeError, choose_device, join_ranks
+from .ranks import MeetingError, NodeError, choose_device, join_ranks, meet
 from .setup import set_up
 from .signals import PAUSED_EXIT_CODE, Stop
 from .staging import node_copy
@@ -69,8 +69,9 @@ def train_rank(
     device, training = torch.device("cpu"), None
     try:
         device = choose_device(settings["device"], rank)
-        root = node_copy(root, stopping=lambda: stop.requested)  # before ranks wait for each other: it may take long
-        join_ranks(rank, device, state.meeting(attempt))
+        store = meet(rank, state.meeting(attempt))
+        root = node_copy(root, stopping=lambda: stop.requested)  # may take longer than ranks wait to meet
+        join_ranks(rank, device, state.meeting(attempt), store)
         content = read_json(state.content)
         place = {"state": state, "lease": lease, "index": index, "root": root}
         training = set_up(run_id, content, settings, rank=rank, device=device, **place)
@@ -98,6 +99,7 @@ def _train(training: Training, stop: Stop) -> Ending:
     training.checkpoints.wait()
     if training.rank.is_first:
         _leave_ending(training, ending)
+    dist.barrier()  # launchers kill the other ranks once one has ended with the code of a pause
     return ending
 
 

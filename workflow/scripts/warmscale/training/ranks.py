@@ -49,8 +49,18 @@ def choose_device(requested: str, rank: Rank) -> torch.device:
     return device
 
 
-def join_ranks(rank: Rank, device: torch.device, meeting: Path) -> None:
-    """Set up communication between ranks; a collective.
+def meet(rank: Rank, meeting: Path) -> dist.Store | None:
+    """Let ranks find each other: from then on they wait for each other as long as for any collective.
+
+    None where torchrun's agents have met. Raises MeetingError where the first rank does not come in time.
+    """
+    if rank.master:
+        return None
+    return dist.HashStore() if rank.world_size == 1 else _meet(rank, meeting)
+
+
+def join_ranks(rank: Rank, device: torch.device, meeting: Path, store: dist.Store | None = None) -> None:
+    """Set up communication between ranks, which may have met before; a collective.
 
     Raises MeetingError where the ranks do not meet in time.
     """
@@ -58,7 +68,7 @@ def join_ranks(rank: Rank, device: torch.device, meeting: Path) -> None:
     if rank.master:  # torchrun's agents have met, and its variables tell where
         dist.init_process_group(backend, init_method="env://", timeout=TIMEOUT)
         return
-    store = dist.HashStore() if rank.world_size == 1 else _meet(rank, meeting)
+    store = store or meet(rank, meeting)
     dist.init_process_group(backend, store=store, rank=rank.rank, world_size=rank.world_size, timeout=TIMEOUT)
 
 

@@ -131,7 +131,6 @@ def _kind(parameter: nn.Parameter) -> tuple[torch.dtype, torch.device]:
 
 
 def _shaped(part: torch.Tensor, parameter: nn.Parameter) -> torch.Tensor:
-    """A part of a bucket as a gradient: in memory like its parameter, which is what optimizers are fast with."""
-    if parameter.ndim == 4 and parameter.is_contiguous(memory_format=torch.channels_last):
-        return part.as_strided(parameter.shape, parameter.stride())
-    return part.view_as(parameter)
+    """A part of a bucket as a gradient: in memory like its parameter, which fused optimizers rely on."""
+    dense = torch.empty_like(parameter, device="meta")  # its strides are the parameter's, unless that has gaps
+    return part.as_strided(parameter.shape, dense.stride())

@@ -60,6 +60,7 @@ def set_up(
         model,
         images_a_worker=micro,
         workers=size // micro // rank.world_size,
+        ranks=rank.world_size,
         device=device,
     )
     if speed.channels_last:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from .decode import COLOURS, UNREADABLE, open_image, simplejpeg
+from .decode import COLOURS, NOT_PLAIN, UNREADABLE, is_a_bomb, open_image, simplejpeg
 from .jpeg import START, layout, with_marks_noted, without_notes
 from .pack import ROW, file_digest
 from .tree import DataError, read_bytes
@@ -86,11 +86,11 @@ def _of_plain_jpeg(data: bytes) -> tuple[np.ndarray, int] | None:
     if not data.startswith(START) or simplejpeg is None:
         return None
     try:
-        _, _, colours, sampling = simplejpeg.decode_jpeg_header(data)
-        if colours not in COLOURS or sampling not in UNITS:
+        height, width, colours, sampling = simplejpeg.decode_jpeg_header(data)
+        if colours not in COLOURS or sampling not in UNITS or is_a_bomb(width, height):
             return None
         return simplejpeg.decode_jpeg(data, strict=True), UNITS[sampling][0]
-    except ValueError:
+    except NOT_PLAIN:
         return None
 
 

@@ -39,11 +39,13 @@ class Shard:
     labels: tuple[int, ...]
     sizes: tuple[int, ...]
     """Bytes of their files."""
+    newest_ns: int
+    """When the last of them was written."""
 
     @property
     def digest(self) -> str:
         """Of what goes into it: a file that an earlier call made of something else is made again."""
-        return hashlib.sha256(json.dumps([self.paths, self.labels, self.sizes]).encode()).hexdigest()
+        return hashlib.sha256(json.dumps([self.paths, self.labels, self.sizes, self.newest_ns]).encode()).hexdigest()
 
     @property
     def name(self) -> str:

@@ -49,9 +49,10 @@ def choose_speed(
     *,
     images_a_worker: int,
     workers: int,
+    ranks: int,
     device: torch.device,
 ) -> Speed:
-    """What is carried out of a placement's settings, for a rank with so many workers.
+    """What is carried out of a placement's settings, for one of so many ranks with so many workers each.
 
     Raises ConfigError for what would change more than the order of floating-point sums.
     """
@@ -66,6 +67,11 @@ def choose_speed(
         raise ConfigError(f"placement.cuda_graphs: compile {compiled} captures graphs of its own; leave one out")
     if graphs and settings["zero_stage"]:
         raise ConfigError("placement.cuda_graphs: not at zero_stage 1, which moves gradients while they are computed")
+    if graphs and settings["engine"] == "ddp" and ranks > 1:
+        raise ConfigError(
+            "placement.cuda_graphs: not with engine ddp on several ranks: PyTorch has models captured before "
+            "DistributedDataParallel wraps them; use engine: deepspeed"
+        )
     asked = settings["workers_per_pass"]
     size = recipe["dataset"]["image_size"]
     most = AUTO_PIXELS[device.type] // (images_a_worker * size**2) if asked == "auto" else asked

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import torch
 import torch.distributed as dist
+from torch import nn
 from torch.nn import functional
 
 from .audit import Expected
@@ -43,8 +44,6 @@ def take_step(training: Training, expected: Expected, batches: Iterator[MicroBat
     training.audit.begin(expected, training.engine.loss_scale)
     training.engine.set_learning_rate(expected.learning_rate)
     training.statistics.begin_step()
-    if training.speed.reuses_memory and training.passes > 1:
-        own_gradients(training.engine.model.parameters())
     sums = torch.zeros(4, dtype=torch.float64, device=training.device)  # loss, correct, images, requests to stop
     sums[3] = float(stop)
     data_wait_sec = 0.0
@@ -57,7 +56,9 @@ def take_step(training: Training, expected: Expected, batches: Iterator[MicroBat
         sums[:3] += seen
         is_last = index + 1 == training.passes
         summed = _sum_over_ranks(sums) if is_last else None
+        lacking = [] if is_last else _without_gradient(training)
         training.engine.backward(loss)
+        own_gradients(lacking)
         training.statistics.end_pass()
         if summed:
             training.statistics.end_step(training.passes)
@@ -83,6 +84,13 @@ def _forward(
     correct = (logits.detach().argmax(dim=1) == labels).sum().double()
     count = torch.full_like(correct, len(labels))
     return loss, torch.stack([loss.detach().double() * count, correct, count])
+
+
+def _without_gradient(training: Training) -> list[nn.Parameter]:
+    """Parameters whose next gradient is in memory that a later pass overwrites."""
+    if not training.speed.reuses_memory:
+        return []
+    return [parameter for parameter in training.engine.model.parameters() if parameter.grad is None]
 
 
 def _sum_over_ranks(numbers: torch.Tensor) -> Callable[[], list[float]]:

@@ -156,7 +156,7 @@ def read_index(index: Path, root: Path) -> dict[str, Split]:
     """{split: Split} from the text that `index_text` made."""
     paths: dict[str, list[str]] = {split: [] for split in SPLITS}
     labels: dict[str, list[int]] = {split: [] for split in SPLITS}
-    with index.open() as file:
+    with index.open(newline="\n") as file:
         for line in islice(file, 1, None):
             split, label, path = line.rstrip("\n").split("\t")
             paths[split].append(path)

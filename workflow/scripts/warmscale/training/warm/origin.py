@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +16,17 @@ OF_A_JOB = {"TMPDIR", "TMP", "TEMPDIR", "TEMP", "GOTO_NUM_THREADS", "VECLIB_MAXI
 OF_A_SHELL = {"SHLVL", "PWD", "OLDPWD", "_", "COLUMNS", "LINES"}
 
 
-def can_be_warm(plan: LaunchPlan) -> bool:
-    """Whether the ranks of a plan do without all that only a new process can have: GPUs, a container, setup lines."""
-    return plan.launcher == "local" and not (plan.gpus_per_node or plan.container or plan.setup or plan.node_local)
+def obstacles(plan: LaunchPlan) -> list[str]:
+    """What of a plan only ranks that start cold can have, by name."""
+    found = {
+        "launcher": plan.launcher != "local",
+        "GPUs": plan.gpus_per_node,
+        "container": plan.container,
+        "setup": plan.setup,
+        "node_local": plan.node_local,
+        "python": plan.python != sys.executable,
+    }
+    return [name for name, is_there in found.items() if is_there]
 
 
 @dataclass(frozen=True)
@@ -41,9 +50,9 @@ class Origin:
         variables = _changed(self.started_with, environment) - OF_A_JOB - OF_A_SHELL - self.set_by_it
         return sorted(variables | _changed(self.surroundings, surroundings))
 
-    def fits(self, plan: LaunchPlan) -> bool:
-        """Whether the ranks of a plan are started as the warm process was."""
-        return can_be_warm(plan) and script_of(plan) == self.script
+    def misfits(self, plan: LaunchPlan) -> list[str]:
+        """What the ranks of a plan are started with that the warm process was not, by name."""
+        return obstacles(plan) or ["script of ranks"] * (script_of(plan) != self.script)
 
     def of_rank(self, environment: Mapping[str, str]) -> dict[str, str]:
         """Variables of a rank that is started with these: what its script would have made of them."""

@@ -6,11 +6,11 @@ import contextlib
 import json
 import os
 import signal
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from ...cluster.launchers import LaunchPlan
 from ..signals import die_with_parent
 from .forked import become, close_all_but, exit_code_of, fork
 from .origin import Origin
@@ -29,11 +29,6 @@ class WarmRanks:
         return self._waiting[rank]
 
 
-def warm_ranks(origin: Origin, plan: LaunchPlan) -> WarmRanks | None:
-    """Ranks for a plan, None where they would not be what cold ones are."""
-    return WarmRanks(origin, plan.ranks) if origin.fits(plan) else None
-
-
 class WarmRank:
     """A child of this process that becomes a rank; to be looked at as a subprocess.Popen is."""
 
@@ -42,6 +37,7 @@ class WarmRank:
         parent = os.getpid()
         self.pid = fork(lambda: _wait(told, parent, origin))
         self.returncode: int | None = None
+        self._asking = threading.Lock()
         os.close(told)
 
     def begin(self, environment: Mapping[str, str], command: Sequence[str], log: Path) -> None:
@@ -52,22 +48,30 @@ class WarmRank:
 
     def poll(self) -> int | None:
         """Exit code, negative for a signal; None while it runs."""
-        if self.returncode is None:
-            pid, status = os.waitpid(self.pid, os.WNOHANG)
-            if pid:
-                self.returncode = os.waitstatus_to_exitcode(status)
+        if self._asking.acquire(blocking=False):  # else this is a signal handler, and who asks already will know
+            try:
+                self._ask(os.WNOHANG)
+            finally:
+                self._asking.release()
         return self.returncode
 
     def wait(self) -> int:
         """The same, once it has ended."""
-        if self.returncode is None:
-            self.returncode = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        with self._asking:
+            self._ask(0)
         return self.returncode
 
     def send_signal(self, number: signal.Signals) -> None:
         """Signal it if it still runs."""
         if self.poll() is None:
-            os.kill(self.pid, number)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, number)
+
+    def _ask(self, options: int) -> None:
+        if self.returncode is None:
+            pid, status = os.waitpid(self.pid, options)
+            if pid:
+                self.returncode = os.waitstatus_to_exitcode(status)
 
 
 def _wait(told: int, parent: int, origin: Origin) -> NoReturn:

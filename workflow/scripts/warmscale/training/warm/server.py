@@ -8,7 +8,6 @@ import os
 import select
 import socket
 import sys
-import time
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
@@ -17,13 +16,12 @@ from .forked import fork
 from .origin import Origin
 from .runner import answer
 
-IDLE_SEC = 600.0
-"""Without a client for so long, runs are so long that they lose nothing by starting cold."""
 LOOK_SEC = 1.0
+"""Forks that have ended are left lying for so long."""
 
 
 def serve(listener: socket.socket, lifeline: int, script: str, surroundings: Mapping[str, Any]) -> int:
-    """Serve until the process at the other end of the lifeline ends, or nobody comes; the exit code."""
+    """Serve until the process at the other end of the lifeline ends; the exit code."""
     started_with, began_with, files = json.loads(_first_line(lifeline)), dict(os.environ), _open_files()
     import_all()
     if why := why_unsafe():
@@ -41,16 +39,12 @@ def serve(listener: socket.socket, lifeline: int, script: str, surroundings: Map
     gc.collect()
     gc.freeze()  # what is there now is garbage in no fork
     print("warm", flush=True)
-    last = time.monotonic()
-    while time.monotonic() - last < IDLE_SEC:
-        ready, _, _ = select.select([listener, lifeline], [], [], LOOK_SEC)
-        if lifeline in ready:
-            break  # nothing is ever said after the first line
+    # nothing is ever said after the first line
+    while lifeline not in (ready := select.select([listener, lifeline], [], [], LOOK_SEC)[0]):
         if ready:
             connection, _ = listener.accept()
             with connection:
                 fork(partial(answer, connection, origin))
-            last = time.monotonic()
         _reap()
     return 0
 

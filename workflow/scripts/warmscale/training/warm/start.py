@@ -18,7 +18,7 @@ from ...cluster.placement import Where
 from ...cluster.resources import launch_plan
 from ...cluster.site import Site
 from ..signals import end_with_parent
-from .origin import can_be_warm
+from .origin import obstacles
 from .wire import ADDRESS
 
 PROGRAM = Path(__file__).resolve().parents[3] / "train_warm.py"
@@ -34,13 +34,16 @@ class WarmProcess:
 
     def begin(self) -> None:
         """Start it as a rank of the plan would be started; it warms up by itself, and who comes too early waits."""
-        if not self._plan or sys.platform != "linux" or visible_gpus(os.environ):
+        if not self._plan:
+            return
+        self._log.parent.mkdir(parents=True, exist_ok=True)
+        if why := self._why_not():
+            self._log.write_text(f"runs start cold: {', '.join(why)}\n")
             return
         listener, name = socket.socket(socket.AF_UNIX), f"warmscale-{secrets.token_hex(16)}"
         listener.bind(f"\0{name}")
         listener.listen(socket.SOMAXCONN)
         words = ["--listener", str(listener.fileno()), "--plan", json.dumps(self._plan.to_json())]
-        self._log.parent.mkdir(parents=True, exist_ok=True)
         environment = dict(os.environ)
         with self._log.open("w") as log, listener:
             self._process = subprocess.Popen(
@@ -69,10 +72,18 @@ class WarmProcess:
         self._process.wait()
         self._process = None
 
+    def _why_not(self) -> list[str]:
+        """What is in the way of it here, by name."""
+        here = {"GPUs": visible_gpus(os.environ), "no Linux": sys.platform != "linux"}
+        return list(dict.fromkeys([*obstacles(self._plan), *(name for name, is_so in here.items() if is_so)]))
+
 
 def plan_of(site: Site, places: Iterable[Where]) -> LaunchPlan | None:
-    """As what ranks the warm process is started: those of the first of these places whose ranks can be forked."""
+    """As what ranks the warm process is started: those of the first of these places, if possible such as can be forked.
+
+    None where runs are not to start warm: they go to a scheduler, or the placement says so.
+    """
     if site.scheduler != "local" or not site.placement.warm_starts:
         return None
-    plans = (launch_plan(site, where, threads=1) for where in places)
-    return next((plan for plan in plans if can_be_warm(plan)), None)
+    plans = [launch_plan(site, where, threads=1) for where in places]
+    return next((plan for plan in plans if not obstacles(plan)), plans[0] if plans else None)

@@ -1,4 +1,4 @@
-"""What every Snakemake of a study needs, also the one inside the batch job of a run: light, because each job starts it."""
+"""Tells the Snakemake inside the batch job of a run from that of the study; what both need: light, as each job starts it."""
 
 import os
 import shlex
