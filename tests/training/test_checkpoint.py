@@ -74,23 +74,25 @@ def test_a_checkpoint_is_of_the_step_at_which_it_was_taken_though_training_goes_
     assert torch.equal(numbers(parts[0]), before)
 
 
-def test_a_checkpoint_that_cannot_be_written_is_told_of_and_not_published(tmp_path, parts):
+@pytest.fixture
+def failing(tmp_path, parts):
+    """Checkpoints of which one was saved where it cannot be written."""
     folder = tmp_path / "checkpoints"
     folder.write_text("no folder")
     checkpoints = Checkpoints(folder)
     checkpoints.save(*parts, ALONE, step=1, zero_stage=0, notes={})
+    return checkpoints
+
+
+def test_a_checkpoint_that_cannot_be_written_is_told_of_and_not_published(failing):
     with pytest.raises(OSError, match="checkpoints"):
-        checkpoints.wait()
+        failing.wait()
 
 
-def test_a_checkpoint_that_could_not_be_written_is_told_of_before_the_next_one(tmp_path, parts):
-    folder = tmp_path / "checkpoints"
-    folder.write_text("no folder")
-    checkpoints = Checkpoints(folder)
-    checkpoints.save(*parts, ALONE, step=1, zero_stage=0, notes={})
+def test_a_checkpoint_that_could_not_be_written_is_told_of_before_the_next_one(failing):
     with pytest.raises(OSError, match="checkpoints"):
         for _ in range(600):
-            checkpoints.collect()
+            failing.collect()
             time.sleep(0.1)
 
 

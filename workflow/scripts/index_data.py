@@ -29,11 +29,11 @@ def index_data(
         if pack:
             raise DataError(f"dataset.root: {root} is a pack already; leave dataset.pack out, or give the tree as root")
     elif pack and root.is_dir():  # the tree of a whole pack may be gone
-        # a mistake in the declared sizes is found before hours of packing
-        compare_with_declared(list_tree(root), declared)
-        make_pack(root, pack, reencode=reencode, jobs=jobs)
-    elif reencode:
-        raise DataError(f"dataset.reencode: {root} is a tree, only a pack has images coded anew: say dataset.pack")
+        in_tree = list_tree(root)
+        compare_with_declared(in_tree, declared)  # a mistake is found before hours of packing
+        make_pack(root, pack, listed=in_tree, reencode=reencode, jobs=jobs)
+    else:
+        packs.check_tree(root, reencode)
     place = pack or root
     listed = packs.listed(place) if packs.is_pack(place) else list_tree(place)
     compare_with_declared(listed, declared)

@@ -101,60 +101,47 @@ class _ByWorker:
         """The batch normalised; the running statistics are updated with the mean over workers where momentum is 1."""
         if self.workers == 1 or not self.training:
             return super().forward(images)
-        statistics = (self.running_mean, self.running_var) if self.track_running_stats else (None, None)
-        normalised = _formula if torch.compiler.is_compiling() else _in_turn
-        return normalised(images, self.workers, *statistics, self.weight, self.bias, self.eps)
+        return self._by_formula(images) if torch.compiler.is_compiling() else self._in_turn(images)
 
+    def _statistics(self) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+        """Running mean and variance, where they are kept."""
+        return (self.running_mean, self.running_var) if self.track_running_stats else (None, None)
 
-def _in_turn(
-    images: torch.Tensor,
-    workers: int,
-    mean: torch.Tensor | None,
-    var: torch.Tensor | None,
-    weight: torch.Tensor | None,
-    bias: torch.Tensor | None,
-    eps: float,
-) -> torch.Tensor:
-    """PyTorch's own kernels on each worker's share: the best there are without a compiler."""
-    # as rows of one tensor their gradients are summed once, not worker by worker
-    weights = [None] * workers if weight is None else weight.expand(workers, -1).unbind()
-    biases = [None] * workers if bias is None else bias.expand(workers, -1).unbind()
-    shares = zip(images.chunk(workers), weights, biases, strict=True)
-    return torch.cat(
-        [
-            functional.batch_norm(share, mean, var, w, b, True, 1 / (turn + 1), eps)
-            for turn, (share, w, b) in enumerate(shares)
-        ]
-    )
+    def _in_turn(self, images: torch.Tensor) -> torch.Tensor:
+        """PyTorch's own kernels on each worker's share: the best there are without a compiler."""
+        # as rows of one tensor their gradients are summed once, not worker by worker
+        weights, biases = (
+            [None] * self.workers if each is None else each.expand(self.workers, -1).unbind()
+            for each in (self.weight, self.bias)
+        )
+        shares = zip(images.chunk(self.workers), weights, biases, strict=True)
+        return torch.cat(
+            [
+                functional.batch_norm(share, *self._statistics(), weight, bias, True, 1 / (turn + 1), self.eps)
+                for turn, (share, weight, bias) in enumerate(shares)
+            ]
+        )
 
-
-def _formula(
-    images: torch.Tensor,
-    workers: int,
-    mean: torch.Tensor | None,
-    var: torch.Tensor | None,
-    weight: torch.Tensor | None,
-    bias: torch.Tensor | None,
-    eps: float,
-) -> torch.Tensor:
-    """The same for a compiler, which makes one reduction over all shares of it and joins the rest to its neighbours."""
-    wide = torch.promote_types(images.dtype, torch.float32)
-    shares = images.unflatten(0, (workers, -1)).to(wide)  # (workers, n, C, ...)
-    over = [1, *range(3, shares.ndim)]
-    of_channels = (-1,) + (1,) * (shares.ndim - 3)
-    batch_var, batch_mean = torch.var_mean(shares, over, correction=0, keepdim=True)
-    if mean is not None:
-        count = shares[0].numel() // shares.shape[2]
-        with torch.no_grad():
-            mean.copy_(batch_mean.mean(0).flatten())
-            var.copy_(batch_var.mean(0).flatten() * (count / (count - 1)))
-    scale = torch.rsqrt(batch_var + eps)
-    if weight is not None:
-        scale = scale * weight.view(of_channels)
-    normalised = (shares - batch_mean) * scale
-    if bias is not None:
-        normalised = normalised + bias.view(of_channels)
-    return normalised.to(images.dtype).flatten(0, 1)
+    def _by_formula(self, images: torch.Tensor) -> torch.Tensor:
+        """The same for a compiler, which makes one reduction over all shares, and joins the rest to its neighbours."""
+        wide = torch.promote_types(images.dtype, torch.float32)
+        shares = images.unflatten(0, (self.workers, -1)).to(wide)  # (workers, n, C, ...)
+        over = [1, *range(3, shares.ndim)]
+        of_channels = (-1,) + (1,) * (shares.ndim - 3)
+        batch_var, batch_mean = torch.var_mean(shares, over, correction=0, keepdim=True)
+        mean, var = self._statistics()
+        if mean is not None:
+            count = shares[0].numel() // shares.shape[2]
+            with torch.no_grad():
+                mean.copy_(batch_mean.mean(0).flatten())
+                var.copy_(batch_var.mean(0).flatten() * (count / (count - 1)))
+        scale = torch.rsqrt(batch_var + self.eps)
+        if self.weight is not None:
+            scale = scale * self.weight.view(of_channels)
+        normalised = (shares - batch_mean) * scale
+        if self.bias is not None:
+            normalised = normalised + self.bias.view(of_channels)
+        return normalised.to(images.dtype).flatten(0, 1)
 
 
 class BatchNorm1d(_ByWorker, nn.BatchNorm1d):

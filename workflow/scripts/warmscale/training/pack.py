@@ -178,6 +178,12 @@ def compare_reencode(folder: Path, reencode: Mapping[str, Any] | None) -> None:
         raise DataError(f"dataset.reencode is {_written(reencode)}, but {folder} was packed with {_written(found)}")
 
 
+def check_tree(root: Path, reencode: Mapping[str, Any] | None) -> None:
+    """Raise DataError where the run wants images coded anew, of which a tree has none."""
+    if reencode:
+        raise DataError(f"dataset.reencode: {root} is a tree, only a pack has images coded anew: say dataset.pack")
+
+
 def _written(reencode: Mapping[str, Any] | None) -> str:
     return json.dumps(reencode).replace('"', "")
 
@@ -189,6 +195,5 @@ def open_splits(
     if is_pack(root):
         check_belongs(root, index, reencode)
         return open_pack(root)
-    if reencode:
-        raise DataError(f"dataset.reencode: {root} is a tree, only a pack has images coded anew: say dataset.pack")
+    check_tree(root, reencode)
     return read_index(index, root)

@@ -37,10 +37,19 @@ class Image:
 
 
 def make_pack(
-    root: Path, pack: Path, *, reencode: Mapping[str, Any] | None = None, jobs: int | None = None, quiet: bool = False
+    root: Path,
+    pack: Path,
+    *,
+    listed: Mapping[str, Sequence[str]] | None = None,
+    reencode: Mapping[str, Any] | None = None,
+    jobs: int | None = None,
+    quiet: bool = False,
 ) -> bool:
-    """Pack a tree, or go on with it; False where the pack was there already. Raises DataError with what to do."""
-    listed = list_tree(root)
+    """Pack a tree, or go on with it; False where the pack was there already. Raises DataError with what to do.
+
+    `listed` is what `list_tree` says of it, where that is known: a million files take a while.
+    """
+    listed = listed or list_tree(root)
     for split in SPLITS:
         if not listed[split]:
             raise DataError(f"{root}/{split} has no images in folders of classes: nothing to pack")

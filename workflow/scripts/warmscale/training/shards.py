@@ -62,6 +62,7 @@ def make_shards(
     jobs: int,
     quiet: bool,
 ) -> None:
+    """Make the files that are not made yet, so many at a time; raises DataError with what cannot be packed."""
     open_shards = [shard for shard in shards if not _is_made(pack, shard)]
     needed = sum(sum(shard.sizes) for shard in open_shards)
     free = shutil.disk_usage(pack).free

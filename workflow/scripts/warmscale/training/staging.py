@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from .pack import PACK, file_digest, read_facts
+from .pack import PACK, check_sizes, file_digest, read_facts
+from .tree import DataError
 
 NODE_LOCAL = "WARMSCALE_NODE_LOCAL"
 """Variable with the folder on the node's disk, from site.yaml's node_local."""
@@ -84,10 +85,10 @@ def _refuse_again(lock: Path) -> None:
 def _is_whole(copy: Path, facts: Mapping[str, Any]) -> bool:
     """Whether a copy was finished, and its files have their sizes."""
     try:
-        sizes = {name: (copy / name).stat().st_size for name in facts["files"]}
-    except OSError:
+        check_sizes(copy, facts)
+    except DataError:
         return False
-    return (copy / PACK).is_file() and all(sizes[name] == fact["bytes"] for name, fact in facts["files"].items())
+    return (copy / PACK).is_file()
 
 
 def _copy(root: Path, copy: Path, facts: Mapping[str, Any], lock: Path, stopping: Callable[[], bool]) -> None:
