@@ -116,6 +116,16 @@ def test_a_pack_has_the_index_of_its_tree(digits, tmp_path):
     assert (tmp_path / "tree.tsv").read_text() == (tmp_path / "pack.tsv").read_text()
 
 
+def test_a_whole_pack_of_images_coded_anew_does_without_its_tree(digits, tmp_path):
+    index, anew = script("index_data").index_data, {"longest_side": 12, "quality": 90}
+    shared = {"declared": declared(), "check": "none", "pack": tmp_path / "pack", "reencode": anew}
+    index(root=digits, index=tmp_path / "with.tsv", **shared)
+    index(root=tmp_path / "gone", index=tmp_path / "without.tsv", **shared)
+    assert (tmp_path / "with.tsv").read_text() == (tmp_path / "without.tsv").read_text()
+    with pytest.raises(DataError, match=r"dataset\.reencode: .* is a tree"):
+        index(root=digits, index=tmp_path / "i", **{**shared, "pack": None})
+
+
 def test_no_index_is_written_of_a_pack_that_is_not_as_declared_or_spoiled(digits, tmp_path):
     sizes, index = declared(), script("index_data").index_data
     with pytest.raises(DataError, match="num_classes: 11 declared, 10 found"):

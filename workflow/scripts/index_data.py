@@ -32,7 +32,7 @@ def index_data(
         in_tree = list_tree(root)
         compare_with_declared(in_tree, declared)  # a mistake is found before hours of packing
         make_pack(root, pack, listed=in_tree, reencode=reencode, jobs=jobs)
-    else:
+    elif not pack:
         packs.check_tree(root, reencode)
     place = pack or root
     listed = packs.listed(place) if packs.is_pack(place) else list_tree(place)
