@@ -25,7 +25,7 @@ OwnModel = Annotated[str, Field(pattern=OWN_MODEL_PATTERN)]
 class Strict(BaseModel):
     """A frozen section of a config: no unknown keys, no silent conversion of types."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 class LrScaling(Strict):

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
+import itertools
 import json
+from collections.abc import Iterator
 from typing import Any
 
-from pydantic import TypeAdapter
+from pydantic import BaseModel, TypeAdapter
 
 from .config import ReplayedConfig, StudyConfig
 from .grid import SECTIONS, WorkersAs
-from .recipe import Recipe, leaves
+from .recipe import Recipe, Strict, leaves
 
 
 def config_schema() -> dict[str, Any]:
@@ -19,6 +23,7 @@ def config_schema() -> dict[str, Any]:
     recipe = Recipe.model_json_schema()
     definitions = schema["$defs"] | recipe.pop("$defs")
     definitions["WorkersAs"] = WorkersAs.model_json_schema()
+    _describe(definitions | {"Recipe": recipe})
     recipe.pop("required")
     recipe["properties"]["workers_as"] = {"$ref": "#/$defs/WorkersAs"}
     for section in SECTIONS:  # dotted leaves are allowed beside nested ones
@@ -51,6 +56,32 @@ def config_schema() -> dict[str, Any]:
 def schema_text() -> str:
     """The schema as it is checked in."""
     return json.dumps(config_schema(), indent=2, ensure_ascii=False) + "\n"
+
+
+def _describe(definitions: dict[str, Any]) -> None:
+    """Give the fields their docstrings. Pydantic's `use_attribute_docstrings` would read them at each start of
+    Snakemake, which takes a tenth of what our imports take."""
+    for model in _models(Strict):
+        properties = definitions.get(model.__name__, {}).get("properties", {})
+        for name, said in _field_docstrings(model):
+            if name in properties:
+                properties[name]["description"] = said
+
+
+def _models(model: type[BaseModel]) -> Iterator[type[BaseModel]]:
+    yield model
+    for derived in model.__subclasses__():
+        yield from _models(derived)
+
+
+def _field_docstrings(model: type[BaseModel]) -> Iterator[tuple[str, str]]:
+    """(field as a config names it, its docstring), those of base classes first."""
+    for owner in reversed([base for base in model.__mro__ if issubclass(base, Strict)]):
+        (defined,) = ast.parse(inspect.getsource(owner)).body
+        for field, said in itertools.pairwise(defined.body):
+            match field, said:
+                case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
+                    yield model.model_fields[name].alias or name, inspect.cleandoc(text)
 
 
 def _leaf_schema(leaf: str, recipe: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
