@@ -61,8 +61,8 @@ def without_seeds(runs: int) -> dict[str, Any]:
     """A study of as many runs of which no two share a recipe."""
     config = large_config(runs)
     (experiment,), (_, warmups, seeds) = config["experiments"], GRIDS[runs]
-    levels = [0.25 * number for number in range(warmups * seeds)]
-    grid = experiment["grid"] | {"warmup_epochs": levels if levels[-1] < 90 else [level / 10 for level in levels]}
+    levels = [0.1875 * number for number in range(warmups * seeds)]  # up to 75 epochs, steps apart with every size
+    grid = experiment["grid"] | {"warmup_epochs": levels}
     return config | {"seeds": 1, "experiments": [experiment | {"grid": grid}]}
 
 
