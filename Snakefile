@@ -11,17 +11,18 @@ include: "workflow/rules/job_or_study.smk"
 if TASK:
 
     include: "workflow/rules/job.smk"
-    include: "workflow/rules/train.smk"
 
 else:
 
     include: "workflow/rules/common.smk"
 
+    if STUDY.is_replayed and PLANS_ONLY:
+        sys.exit(f"study {STUDY.name}: its results are there already, so that there is nothing to plan")
     if not STUDY.is_replayed:
 
         include: "workflow/rules/data.smk"
         include: "workflow/rules/tasks.smk"
-        include: "workflow/rules/train.smk"
+        include: "workflow/rules/plan.smk"
     include: "workflow/rules/tables.smk"
     include: "workflow/rules/claims.smk"
     include: "workflow/rules/figures.smk"

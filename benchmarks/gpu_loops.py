@@ -232,8 +232,7 @@ def ours(case: Case, device: Any, folder: Path) -> Step:
         number = next(numbers)
         expected = run._expected(number, measure=number == 0)
         vitals = take_step(training, expected, iter(passes), stop=False)
-        run._count(vitals, number)
-        run._record(training.audit.finish(training.engine.loss_scale), vitals)
+        run.end_step(number, vitals)
 
     return step
 

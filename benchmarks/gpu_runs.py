@@ -192,10 +192,10 @@ def _loader_rate(training: Any) -> float:
     """The loader alone: an epoch of batches on the device, none of them used."""
     import torch
 
-    from warmscale.training.loop import Loop
+    from warmscale.training.step import batches_of
 
     synchronize = torch.cuda.synchronize if training.device.type == "cuda" else (lambda: None)
-    batches, count = Loop(training)._batches(), 0
+    batches, count = batches_of(training, range(training.schedule.total_steps)), 0
     next(batches)
     started = time.perf_counter()
     for batch in batches:

@@ -12,6 +12,8 @@ GRIDS = {100: (5, 4, 5), 1_000: (10, 10, 10), 10_000: (25, 40, 10)}
 """{runs: (mini-batch sizes, warmups, seeds)}."""
 WORKERS = 240
 EPOCHS = 90
+GRADIENTS = "0.512345678,0.123456789,0.001234567,0.012345678,12.34567891"
+"""What a measured step, or an epoch, has in the columns of gradients."""
 STATES = ("finished",) * 28 + ("diverged", "failed")
 """What becomes of runs, in turn: one of thirty diverges, one fails."""
 
@@ -61,7 +63,8 @@ def _epochs(run_id: str, number: int, epochs: int, steps: int) -> str:
     top1 = [75.0 * (1 - 0.93**epoch) + (number * 7919 + epoch * 104729) % 1000 / 1000 for epoch in range(1, epochs + 1)]
     rows = [
         f"{run_id},{epoch},{epoch * steps},{epoch * 1281167},0.4166666666666667,{3.0 - value / 40!r},{value - 2!r},"
-        f"{2.9 - value / 40!r},{value!r},{50 + value / 2!r},31234.567891234,38.123456789,1.987654321,0.123456789,15360"
+        f"{2.9 - value / 40!r},{value!r},{50 + value / 2!r},31234.567891234,38.123456789,1.987654321,0.123456789,15360,"
+        f"{GRADIENTS},{10 + number % 7!r}"
         for epoch, value in enumerate(top1, start=1)
     ]
     return "\n".join([",".join(EPOCH_COLUMNS), *rows, ""])
@@ -71,7 +74,9 @@ def _steps(run_id: str, number: int, steps: range, peak_lr: float) -> str:
     from warmscale.records import STEP_COLUMNS
 
     rate = f"{peak_lr!r},{peak_lr!r},30720"
-    rows = [f"{run_id},{step},{rate},{2.5 + (number + step) % 997 / 997!r},1.2345678e-07,0" for step in steps]
+    rows = [
+        f"{run_id},{step},{rate},{2.5 + (number + step) % 997 / 997!r},1.2345678e-07,0,{GRADIENTS}" for step in steps
+    ]
     return "\n".join([",".join(STEP_COLUMNS), *rows, ""])
 
 

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-DOCUMENTS = ("README.md", "docs/data.md", "docs/training.md", "docs/verdicts.md", "docs/optimum.md")
+DOCUMENTS = ("README.md", "docs/data.md", "docs/training.md", "docs/verdicts.md", "docs/optimum.md", "docs/plan.md")
 PLACE = re.compile(r"(<!-- table: (\w+) ([^>]+?) -->\n).*?(<!-- end of table -->)", flags=re.DOTALL)
 
 

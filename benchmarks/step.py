@@ -276,15 +276,15 @@ def deepspeeds_own(case: Case, images, labels) -> Callable[[], None]:
     return step
 
 
-def ours(case: Case, rank: int, images, labels, folder: Path, engine: str) -> Callable[[], None]:
-    """A run's own step, audit included; only the images come from nowhere."""
+def ours(case: Case, rank: int, images, labels, folder: Path, engine: str, **placement) -> Callable[[], None]:
+    """A run's own step, audit included; only the images come from nowhere. placement: what differs from the default."""
     import numpy as np
 
     from warmscale.training.loader import MicroBatch
     from warmscale.training.loop import Loop
     from warmscale.training.step import take_step
 
-    training = training_of(case, rank, folder / engine, engine)
+    training = training_of(case, rank, folder / engine, engine, **placement)
     loop, numbers, size = Loop(training), iter(range(10**9)), case.ranks * case.images
     keys = rank * case.images + np.arange(case.images)
     batches = iter(lambda: MicroBatch(keys, images, labels), None)
@@ -293,14 +293,13 @@ def ours(case: Case, rank: int, images, labels, folder: Path, engine: str) -> Ca
         number = next(numbers)
         expected = loop._expected(number, measure=number == 0)
         vitals = take_step(training, expected, batches, stop=False)
-        loop._count(vitals, number)
-        loop._record(training.audit.finish(training.engine.loss_scale), vitals)
+        loop.end_step(number, vitals)
 
     assert training.mini_batch_size == size
     return step
 
 
-def training_of(case: Case, rank: int, folder: Path, engine: str):
+def training_of(case: Case, rank: int, folder: Path, engine: str, **placement):
     """What a rank sets up for such a run; its data set has names but no files."""
     import torch
 
@@ -323,7 +322,7 @@ def training_of(case: Case, rank: int, folder: Path, engine: str):
     return set_up(
         run.run_id,
         json.loads(run.content_json()),
-        study.config.placement.model_dump() | {"engine": engine, "device": "cpu"},
+        study.config.placement.model_dump() | {"engine": engine, "device": "cpu", **placement},
         state=StateFolder(folder),
         index=index,
         root=folder,

@@ -55,6 +55,7 @@ def epoch_rows(run: Run, top1: Sequence[float]) -> list[dict]:
             "eval_sec": 0.5,
             "data_wait_sec": 0.1,
             "peak_memory_mib": 512.0,
+            **gradients(run, epoch),
         }
         for epoch, value in enumerate(top1, start=1)
     ]
@@ -72,9 +73,18 @@ def step_rows(run: Run, epochs: int, rate_factor: float, audit_every: int) -> li
             "loss": 2.0,
             "update_error": 1e-7,
             "skipped": 0,
+            **gradients(run, 1 + step * run.content["epochs"] // total),
         }
         for step in range(0, total * epochs // run.content["epochs"], audit_every)
     ]
+
+
+def gradients(run: Run, epoch: int) -> dict[str, float]:
+    """What a synthetic run measures in an epoch: ever shorter gradients, and a noise scale above 1,000."""
+    sq, noise = 0.01 / epoch, 10.0 + run.seed
+    measured = {"gradient_norm": (1 + run.seed) / epoch, "gradient_cosine": 0.8 - 0.1 * epoch}
+    measured |= {"update_to_weight": 0.01 * run.recipe.mini_batch_size / epoch}
+    return measured | {"gradient_sq": sq, "gradient_noise": noise, "noise_scale": noise / sq}
 
 
 def outcome(run: Run, state: str, epochs_done: int) -> dict:

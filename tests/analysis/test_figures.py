@@ -22,7 +22,18 @@ from warmscale.study import load_study
 
 from .conftest import raw_study
 
-NAMES = ["sizes-curves", "warmup-curves", "warmup-final", "scaling-final", "learning-rates", "realised-rates"]
+NAMES = [
+    "sizes-curves",
+    "warmup-curves",
+    "warmup-final",
+    "scaling-final",
+    "comparison",
+    "communication",
+    "sizes-time-to-target",
+    "gradients",
+    "learning-rates",
+    "realised-rates",
+]
 
 
 def drawn(study, tables, name):

@@ -14,7 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from warmscale.analysis.catalogue import FORMATS, TABLES, VERDICTS, factors_of, figures_of
+from warmscale.analysis import catalogue
+from warmscale.analysis.catalogue import FORMATS, TABLES, factors_of, figures_of
 from warmscale.analysis.figures import figure_frame, partial_mark
 from warmscale.analysis.levels import level_points
 from warmscale.analysis.missing import missing_text
@@ -120,8 +121,11 @@ def test_a_figure_says_what_it_lacks(entry, partial, missing, whole):
         "warmup-curves": "Partial: 5 of 9 runs are there; missing: 1 failed, 1 paused, 2 pending",
         "warmup-final": "Partial: 5 of 9 runs are there; missing: 1 failed, 1 paused, 2 pending",
         "scaling-final": "Partial: 8 of 9 runs are there; missing: 1 pending",
-        "learning-rates": "",
-        "realised-rates": "Partial: 11 of 15 runs are there; missing: 1 failed, 1 paused, 2 pending",
+        **dict.fromkeys(("sizes-time-to-target", "learning-rates"), ""),
+        **dict.fromkeys(
+            ("comparison", "communication", "gradients", "realised-rates"),
+            "Partial: 11 of 15 runs are there; missing: 1 failed, 1 paused, 2 pending",
+        ),
     }
     assert mark == expected[entry.name]
     assert (
@@ -152,7 +156,8 @@ def test_a_partial_result_has_all_tables_and_figures_and_nothing_that_only_a_who
     assert said == (
         f"{folder}/report/index.html: Partial: 11 of 15 runs are there; missing: 1 failed, 1 paused, 2 pending"
     )
-    assert {path.name for path in (folder / "tables").iterdir()} == {f"{table}.csv" for table in TABLES + VERDICTS}
+    made = (*TABLES, *catalogue.verdicts_of(STUDY))
+    assert {path.name for path in (folder / "tables").iterdir()} == {f"{table}.csv" for table in made}
     assert len(list((folder / "figures").iterdir())) == 4 * len(figures_of(STUDY))
     assert {path.name for path in folder.iterdir()} == {"runs", "state", "tables", "figures", "report", "looks.csv"}
 

@@ -12,6 +12,7 @@ from warmscale.analysis.tables import make_tables, read_tables
 from warmscale.analysis.verdicts import make_verdicts
 from warmscale.study import load_study
 
+from .published_measurements import publish_measurement
 from .published_runs import publish
 
 ROOT = Path(__file__).parents[2]
@@ -29,9 +30,13 @@ def as_the_poster_says(run) -> float:
     return (BEST[size][warmup] if size in BEST and (size, recipe.workers) != (7680, 240) else BY_SIZE[size]) + noise
 
 
-def judged(folder: Path, seeds: int) -> dict[str, dict[str, str]]:
+def judged(folder: Path, seeds: int, communication_sec: float | None = None) -> dict[str, dict[str, str]]:
+    """{claim: its row} for runs as the poster has them; communication_sec: of a measurement, None: nothing measured."""
     raw = yaml.safe_load((ROOT / "config/config.yaml").read_text()) | {"seeds": seeds}
     study = load_study(raw)
+    for measured in study.measurements.values() if communication_sec else ():
+        sec = measured.worker_batch_size / 300 * (1 + 0.01 * measured.repeat)
+        publish_measurement(folder, measured, computation_sec=sec, communication_sec=communication_sec)
     for run in study.runs.values():
         publish(folder, run, top1=[as_the_poster_says(run)] * 90, audit_every=10**6)
     make_tables(study, folder)
@@ -51,9 +56,16 @@ def test_one_run_a_cell_as_on_the_poster_supports_and_refutes_nothing(tmp_path):
     assert verdicts == {"inconclusive", "not_run"}
 
 
-def test_communication_is_not_run_until_it_is_recorded(of_three_seeds):
+def test_communication_is_not_run_until_it_is_measured(of_three_seeds):
     row = of_three_seeds[0]["computation-to-communication"]
-    assert (row["verdict"], row["note"]) == ("not_run", "no row has a column computation_to_communication")
+    assert (row["verdict"], row["note"]) == ("not_run", "12 of 12 measurements have not ended")
+
+
+def test_communication_is_decided_by_measurements(tmp_path):
+    row = judged(tmp_path, 1, communication_sec=0.03)["computation-to-communication"]
+    assert (row["verdict"], row["n"], row["looks"]) == ("supported", "3", "1")
+    assert "16 is the mean of 3 cells (nodes 2; 10; 40)" in row["note"]  # nodes: on one rank nothing is communicated
+    assert "of measurements: n counts repeats, not seeds" in row["note"]
 
 
 @pytest.mark.parametrize("claim", ["exponent-half", "exponent-linear", "warmup-grows-less"])

@@ -11,7 +11,7 @@ from html.parser import HTMLParser
 import pytest
 import yaml
 
-from warmscale.analysis.catalogue import FORMATS, TABLES, VERDICTS, figures_of
+from warmscale.analysis.catalogue import FORMATS, TABLES, figures_of, verdicts_of
 from warmscale.analysis.published import read_records
 from warmscale.analysis.report import config_yaml
 from warmscale.analysis.report import page as make_page
@@ -202,7 +202,7 @@ def test_the_bundle_holds_page_figures_tables_verdicts_config_and_runs(study, re
     expected = {"index.html", "config.yaml"}
     expected |= {f"figures/{entry.name}.{suffix}" for entry in figures_of(study) for suffix in (*FORMATS, "csv")}
     expected |= {f"tables/{table}.{suffix}" for table in TABLES for suffix in ("csv", "parquet")}
-    expected |= {"looks.csv", *(f"tables/{table}.csv" for table in VERDICTS)}
+    expected |= {"looks.csv", *(f"tables/{table}.csv" for table in verdicts_of(study))}
     expected |= {f"runs/{run_id}/run.json" for run_id in study.runs if run_id != odd_runs["pending"]}
     assert set(names) == expected
     assert names == sorted(names)

@@ -33,6 +33,9 @@ SETTINGS = {
     "cuda_graphs": False,
     "checkpoint_minutes": None,
     "audit_every_steps": 3,
+    "gradients": True,
+    "gradients_every_steps": 2,
+    "gradients_first_epochs": 0,
     "keep_weights": False,
 }
 

@@ -106,6 +106,8 @@ def sabotage(training: Training, how: str | None) -> None:
         engine._reducer, deepspeed.enable_backward_allreduce = None, True
     elif how == "averages afterwards":  # no fault: what must come out the same, bit by bit
         engine._reducer.begin = partial(begin_unarmed, engine._reducer, engine._reducer.begin)
+    elif how == "training apart":  # what measuring does
+        engine.is_apart = True
     elif how == "memory reused":  # no fault: what steps are told of CUDA graphs
         training.speed = dataclasses.replace(training.speed, cuda_graphs=True)
     elif how == "overflow":

@@ -39,6 +39,7 @@ def notes(tmp_path_factory):
         if world_size == 2:
             plans += [experiment("afterwards", RUNS["fp32"], sabotage="averages afterwards", audit_every_steps=1)]
             for engine in ("deepspeed", "ddp"):
+                plans += [experiment(f"apart-{engine}", RUNS["fp32"], engine=engine, sabotage="training apart")]
                 plans += [experiment(f"half-used-{engine}", HALF_USED, engine=engine)]
                 plans += [experiment(f"half-used-{engine}-reusing", HALF_USED, engine=engine, sabotage="memory reused")]
                 ruined = small_run(model="models:ruined_on_second", workers=4)
@@ -82,6 +83,11 @@ def test_ranks_agree_where_they_use_different_parameters_and_unused_ones_stay(no
     assert torch.equal(before[nowhere], after[nowhere])  # not even its weights decay
     assert not torch.isclose(before[on_second], after[on_second]).any()
     assert torch.equal(before[frozen], after[frozen])
+
+
+@pytest.mark.parametrize("engine", ["deepspeed", "ddp"])
+def test_apart_each_rank_steps_with_a_gradient_of_its_own(notes, engine):
+    assert all("another gradient" in rank["audit"] for rank in notes[f"apart-{engine}", 2])
 
 
 @pytest.mark.parametrize("engine", ["deepspeed", "ddp"])

@@ -16,7 +16,7 @@ from warmscale.study.recipe import Recipe
 from warmscale.study.run import make_run
 
 ROOT = Path(__file__).resolve().parents[2]
-CONFIGS = {name: ROOT / f"config/{name}.yaml" for name in ("config", "poster-by-workers", "digits")}
+CONFIGS = {name: ROOT / f"config/{name}.yaml" for name in ("config", "poster-by-workers", "digits", "throughput-local")}
 IMAGENET_IMAGES = 1_281_167
 
 

@@ -163,3 +163,16 @@ def test_the_file_of_one_run_follows_the_programs_name(command):
     place = words.index("results/digits/runs/mb1-a/run.json")
     assert Path(words[place - 1]).name == "snakemake"
     assert [*words[:place], *words[place + 1 :]] == before
+
+
+def test_a_failed_measurement_is_told_as_one(study):
+    lines = lines_of(study, failed(study, "tp-n1x2-w2-b8-r1-a"))
+    assert lines[0] == "tp-n1x2-w2-b8-r1-a: out_of_memory: no memory"
+    assert lines[-4] == "1 measurement failed; the same command tries again, and measures nothing else:"
+    record = f"{study}/throughput/tp-n1x2-w2-b8-r1-a/measurement.json"
+    assert shlex.split(lines[-1]) == ["snakemake", record, "--profile", "lsf"]
+
+
+def test_runs_and_measurements_are_counted_apart(study):
+    lines = lines_of(study, failed(study), failed(study, "tp-n1x1-w1-b8-r1-a"), failed(study, "tp-n1x1-w1-b8-r2-b"))
+    assert lines[-4] == "1 run and 2 measurements failed; the same command tries again, and trains nothing else:"

@@ -22,11 +22,15 @@ FROZEN = Path(__file__).parent / "frozen_ids.json"
 
 
 def ids_of(name):
-    """{"experiment, leaf=level, ..., seed n": run id} of all points of a config."""
-    points = load_study(read_config(name)).points
+    """{"experiment, leaf=level, ..., seed n": run id} of all points of a config, and ids of its measurements."""
+    study = load_study(read_config(name))
     return {
         ", ".join([p.experiment, *(f"{leaf}={level}" for leaf, level in p.factors.items()), f"seed {p.seed}"]): p.run_id
-        for p in points
+        for p in study.points
+    } | {
+        f"{' and '.join(m.experiments)}, {m.where.nodes} x {m.where.ranks_per_node} ranks, {m.recipe.workers} workers "
+        f"of {m.worker_batch_size} images, repeat {m.repeat}": m.measurement_id
+        for m in study.measurements.values()
     }
 
 
@@ -41,8 +45,9 @@ def test_ids_of_shipped_studies_are_the_frozen_ones(name):
 
 def test_every_point_of_a_study_is_frozen():
     frozen = json.loads(FROZEN.read_text())
+    studies = {name: load_study(read_config(name)) for name in CONFIGS}
     assert {name: len(ids) for name, ids in frozen.items()} == {
-        name: len(load_study(read_config(name)).points) for name in CONFIGS
+        name: len(study.points) + len(study.measurements) for name, study in studies.items()
     }
 
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from warmscale.records import (
     EPOCH_COLUMNS,
     FAILURE_CLASSES,
+    GRADIENT_COLUMNS,
     STATES,
     STEP_COLUMNS,
     TIMING_COLUMNS,
@@ -191,9 +192,11 @@ def test_files_of_a_state_folder_have_the_names_of_the_design(tmp_path):
 
 def test_columns_and_states_are_those_of_the_design():
     design = "run_id epoch step learning_rate train_loss train_top1 val_loss top1 top5 images_per_sec train_sec"
-    columns = f"{design} eval_sec data_wait_sec peak_memory_mib images_seen"
+    columns = f"{design} eval_sec data_wait_sec peak_memory_mib images_seen {' '.join(GRADIENT_COLUMNS)} noise_scale"
     assert sorted(EPOCH_COLUMNS) == sorted(columns.split(" "))
     assert set(TIMING_COLUMNS) < set(EPOCH_COLUMNS)
+    last = len(GRADIENT_COLUMNS)  # behind all others: files of before are read as beginnings of rows
+    assert STEP_COLUMNS[-last:] == EPOCH_COLUMNS[-last - 1 : -1] == GRADIENT_COLUMNS
     assert len(set(STEP_COLUMNS)) == len(STEP_COLUMNS)
     assert ", ".join(STATES) == "pending, running, paused, finished, diverged, failed"
     classes = "walltime, out_of_memory, communication, node, data, config, audit, duplicate, bug, unknown"

@@ -4,7 +4,8 @@ import jsonschema
 import pytest
 
 from warmscale import cli
-from warmscale.study.config import Dataset, Experiment, Placement, StudyConfig
+from warmscale.study import load_study
+from warmscale.study.config import Dataset, Experiment, Placement, StudyConfig, ThroughputExperiment
 from warmscale.study.grid import LEAVES
 from warmscale.study.reference import reference_text
 from warmscale.study.schema import config_schema
@@ -13,6 +14,7 @@ from .study_builders import CONFIGS, changed_config, lines_of, read_config
 
 SCHEMA = jsonschema.Draft202012Validator(config_schema())
 FIRST = "experiments[0]."
+SPEED = {"name": "speed", "kind": "throughput", "worker_batch_size": [32]}
 REJECTED_BY_BOTH = [
     ("recipe.warmup_epoch", 5),
     ("recipe.decay.milestones", [3]),
@@ -50,6 +52,14 @@ REJECTED_BY_BOTH = [
     ("recipe.decay", "step"),
     ("recipe.model", "resnet51"),
     ("recipe.lr_scaling.exponent", 11),
+    (FIRST + "kind", "thruput"),
+    (FIRST + "kind", "throughput"),
+    ("experiments", [{**SPEED, "steps": 0}]),
+    ("experiments", [{**SPEED, "nodes": 1}]),
+    ("experiments", [{**SPEED, "data": "real"}]),
+    ("experiments", [{**SPEED, "grid": {"epochs": [1]}}]),
+    ("experiments", [{**SPEED, "recipe": {"modle": "resnet8"}}]),
+    ("experiments", [{"name": "speed", "kind": "throughput"}]),
     ("dataset.mean", [0.5, 0.5]),
     ("dataset.num_classes", 1),
     ("metric", {"name": "top2"}),
@@ -101,7 +111,7 @@ def test_a_stale_file_fails_the_check_by_name(own_files, capsys, name):
 def test_reference_has_a_row_for_every_key():
     rows = [line.split(" | ")[0] for line in reference_text().splitlines() if line.startswith("| `")]
     assert {f"| `{leaf.rpartition('.')[2]}`" for leaf in LEAVES} <= set(rows)
-    for model in (StudyConfig, Dataset, Experiment, Placement):
+    for model in (StudyConfig, Dataset, Experiment, ThroughputExperiment, Placement):
         assert {f"| `{field.alias or name}`" for name, field in model.model_fields.items()} <= set(rows)
     assert all(line.replace("\\|", "").count("|") == 5 for line in reference_text().splitlines() if line[:1] == "|")
 
@@ -109,6 +119,13 @@ def test_reference_has_a_row_for_every_key():
 @pytest.mark.parametrize("name", CONFIGS)
 def test_shipped_configs_are_valid(name):
     assert is_valid(read_config(name))
+
+
+def test_experiments_of_both_kinds_are_valid():
+    training = changed_config()["experiments"][0]
+    config = changed_config(("experiments", [SPEED, {**training, "kind": "training"}, {**SPEED, "name": "more"}]))
+    assert is_valid(config)
+    assert len(load_study(config).measurements) == 3
 
 
 @pytest.mark.parametrize("path, value", REJECTED_BY_BOTH)

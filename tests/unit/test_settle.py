@@ -52,6 +52,17 @@ def test_a_job_is_remembered_for_its_scheduler_alone(run):
     assert run.remembered("slurm") is None
 
 
+def test_a_measurement_is_published_with_its_own_two_files(run):
+    content = json.dumps({"mini_batch_size": 8, "throughput": {"steps": 4}})
+    measured = replace(run, published=run.published.parent / "tp", task=replace(run.task, content=content))
+    assert not measured.is_published()
+    attempted(measured, "12")
+    write_json(measured.state.outcome, {"state": "finished", "steps_done": 9})
+    assert measured.settle("12", "why") is Settled.PUBLISHED
+    assert {path.name for path in measured.published.iterdir()} == {"measurement.json", "steps.csv"}
+    assert measured.is_published()
+
+
 def test_why_the_scheduler_ended_a_job_is_noted(run):
     run.remember("lsf", "12", "/a/log")
     run.note_end("12", "TERM_MEMLIMIT")

@@ -18,6 +18,7 @@ from warmscale.monitoring.runs import read_run, with_metrics
 from warmscale.monitoring.studies import read_study
 from warmscale.monitoring.table import Screen, summary_lines, table_lines
 from warmscale.monitoring.text import bar, duration
+from warmscale.records import EPOCH_COLUMNS
 from warmscale.training import progress
 
 from .run_folders import EPOCHS, STEPS, RunFolder
@@ -159,6 +160,13 @@ def test_a_row_that_is_being_written_is_not_read(run):
     assert last_epoch(str(path))["top1"] == "20.5"
 
 
+def test_a_row_of_before_gradients_were_measured_is_read(run):
+    path = run.rows(10.0, 20.5).state / "epochs.csv"
+    count = EPOCH_COLUMNS.index("gradient_norm")
+    path.write_text("".join(",".join(line.split(",")[:count]) + "\n" for line in path.read_text().splitlines()))
+    assert last_epoch(str(path))["top1"] == "20.5"
+
+
 def test_a_header_alone_is_no_epoch(run):
     assert last_epoch(str(run.rows().state / "epochs.csv")) == {}
 
@@ -224,6 +232,16 @@ def test_runs_of_earlier_configs_are_told_but_not_counted(study):
     found = read_study(str(study), planned("mb1-a"), None, time.time())
     assert [run.run_id for run in found.runs] == ["mb1-a"]
     assert any("1 run of earlier configs" in line for line in summary_lines(found, Screen()))
+
+
+def test_measurements_are_those_of_the_manifest_whatever_a_config_plans(study):
+    RunFolder(study, "tp-n1x1-w1-b8-r1-a").outcome(epochs_done=0)
+    RunFolder(study, "tp-n1x1-w1-b8-r1-b").outcome(epochs_done=0)
+    write_manifest(study, {"mb1-a": {}, "tp-n1x1-w1-b8-r1-a": {"total_steps": 9}}, "snakemake", [])
+    known = read_study(str(study), {"mb1-a": {}}, None, time.time())
+    assert [(one.run_id, one.state) for one in known.runs] == [("mb1-a", "pending"), ("tp-n1x1-w1-b8-r1-a", "finished")]
+    assert known.others == 1
+    assert summary_lines(known, Screen())[0] == f"{study}: 1 run and 1 measurement: 1 finished, 1 pending"
 
 
 def test_the_manifest_is_written_only_when_it_changes(study):
@@ -402,6 +420,19 @@ def test_a_config_names_runs_before_anything_was_started(tmp_path, capsys):
     out = capsys.readouterr().out
     assert "43 runs: 43 pending" in out
     assert f"--configfile {config}" in out
+
+
+def test_a_config_names_measurements_before_anything_was_started(tmp_path, capsys):
+    config = Path(__file__).parents[2] / "config/throughput-local.yaml"
+    study = tmp_path / "results/throughput-local"
+    assert status(study, "--configfile", str(config)) == 0
+    assert "15 measurements: 15 pending" in capsys.readouterr().out
+    study.mkdir(parents=True)
+    write_manifest(study, {"tp-n1x6-w6-b8-r1-a": {"total_steps": 9}}, "snakemake", [])  # where there are GPUs
+    assert status(study, "--configfile", str(config)) == 0
+    out = capsys.readouterr().out
+    assert "1 measurement: 1 pending" in out
+    assert "tp-n1x6-w6-b8-r1-a" in out
 
 
 def test_a_broken_config_is_no_traceback(tmp_path, capsys):

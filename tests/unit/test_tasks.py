@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -41,6 +42,14 @@ def test_without_a_file_a_job_is_told_nothing(left):
     left.unlink()
     assert task_of_job({VARIABLE: str(left)}, WORDS) is None
     assert task_of_job({}, WORDS) is None
+
+
+def test_the_job_of_a_measurement_is_told_what_was_left_for_it(left):
+    measurement = replace(TASK, run_id="tp-x", is_measured=True, reads_data=False)
+    leave_task(left, measurement)
+    words = ["snakemake", "--target-jobs", "measure:measurement=tp-x"]
+    assert task_of_job({VARIABLE: str(left)}, words) == measurement
+    assert task_of_job({VARIABLE: str(left)}, ["snakemake", "--target-jobs", "train:run=tp-x"]) is None
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"run_id": "mb8-x"}', "\x00"])

@@ -12,14 +12,15 @@ import pytest
 
 from tests.lsf_double.cluster import Cluster
 from warmscale.cluster.tasks import VARIABLE
-from warmscale.records import StateFolder
+from warmscale.records import StateFolder, read_json, read_lines
 
 from .conftest import TINY, Checkout, make_checkout
 from .test_lsf import ONE_RUN, LsfCheckout
+from .test_throughput import SPEED
 
-IN_JOB = ("--allowed-rules", "train", "--cores", "1", "--force", "--nolock", "--no-hooks", "--mode", "remote")
+IN_JOB = ("--cores", "1", "--force", "--nolock", "--no-hooks", "--mode", "remote")
 SITE = ("--config", "site=profiles/lsf/site.yaml")
-STUDY = {**TINY, "experiments": [ONE_RUN]}
+STUDY = {**TINY, "experiments": [ONE_RUN, SPEED]}
 
 
 @contextlib.contextmanager
@@ -33,7 +34,8 @@ def only_for_masters(rules: Path) -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkout]:
-    """A checkout whose one run was trained by a batch job, which was told of its run."""
+    """A checkout whose one run was trained by a batch job, and whose one measurement was made by another; each was told
+    of its own alone."""
     folder = tmp_path_factory.mktemp("batch")
     checkout = make_checkout(folder / "checkout")
     checkout.write(STUDY)
@@ -56,9 +58,9 @@ def left(trained: Checkout) -> Iterator[StateFolder]:
     trained.write(STUDY)
 
 
-def job(checkout: Checkout, state: StateFolder, *words: str) -> str:
-    """What the Snakemake says that the executor starts in the job of a run."""
-    target = ("--target-jobs", f"train:run={state.path.name}")
+def job(checkout: Checkout, state: StateFolder, *words: str, rule: str = "train", wildcard: str = "run") -> str:
+    """What the Snakemake says that the executor starts in the job of a run, or of a measurement."""
+    target = ("--target-jobs", f"{rule}:{wildcard}={state.path.name}", "--allowed-rules", rule)
     variable = f"{VARIABLE}={state.task}"
     done = checkout.run("env", variable, sys.executable, "-m", "snakemake", *target, *IN_JOB, *SITE, *words)
     assert done.returncode == 0, done.stdout
@@ -86,6 +88,20 @@ def test_a_batch_job_expands_no_grid(trained, left):
     trained.write(without("no grid"))
     assert f"run={left.path.name}" in job(trained, left)
     trained.write(STUDY)
+    assert nothing_is_to_be_done(trained)
+
+
+@pytest.mark.parametrize("is_told", [True, False])
+def test_a_batch_job_measures_what_the_master_expects(trained, is_told):
+    (folder,) = (trained.folder / "results/tiny/state").glob("tp-*")
+    state = StateFolder(folder)
+    (attempt,) = read_lines(state.attempts)
+    assert (attempt["state"], attempt["job_id"]) == ("finished", read_json(state.job)["job_id"])
+    told = state.task.read_text()
+    if not is_told:
+        state.task.unlink()
+    assert f"measurement={folder.name}" in job(trained, state, rule="measure", wildcard="measurement")
+    state.task.write_text(told)
     assert nothing_is_to_be_done(trained)
 
 

@@ -30,7 +30,7 @@ def attempts(checkout):
 def test_a_study_ends_with_tables_figures_and_report(finished):
     results = finished.folder / "results/tiny"
     assert [record["state"] for record in records(finished).values()] == ["finished"] * 3
-    names = {"warmup-curves", "warmup-final", "scaling-curves", "learning-rates", "realised-rates"}
+    names = {"warmup-curves", "warmup-final", "scaling-curves", "gradients", "learning-rates", "realised-rates"}
     for suffix in ("svg", "png", "pdf", "csv"):
         assert {path.stem for path in results.glob(f"figures/*.{suffix}")} == names
     assert {path.name for path in results.glob("tables/*.parquet")} >= {"runs.parquet", "epochs.parquet"}

@@ -1,6 +1,6 @@
 """Needs the tables; makes what the runs show: verdicts on the claims, the best warmups, their exponents."""
 
-from warmscale.analysis.catalogue import VERDICTS
+from warmscale.analysis.catalogue import verdicts_of
 
 
 rule claims:
@@ -15,12 +15,12 @@ rule claims:
             category="Verdicts",
             labels={"table": "claims", "format": "csv"},
         ),
-        others=[f"{RESULTS}/tables/{table}.csv" for table in VERDICTS if table != "claims"],
+        others=[f"{RESULTS}/tables/{table}.csv" for table in verdicts_of(STUDY) if table != "claims"],
     log:
         f"{RESULTS}/logs/claims.log",
     retries: 0
     localrule: True
     params:
-        study=study_as_written,
+        study=study_as_analysed,
     script:
         "../scripts/judge_claims.py"

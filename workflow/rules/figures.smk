@@ -31,6 +31,6 @@ rule figures:
     retries: 0
     localrule: True
     params:
-        study=study_as_written,
+        study=study_as_analysed,
     script:
         "../scripts/draw_figures.py"

@@ -19,6 +19,7 @@ TASK = None if workflow.is_main_process else task_of_job(os.environ, sys.argv)
 
 wildcard_constraints:
     run="mb[0-9][-.a-z0-9]+",
+    measurement="tp-n[0-9][-a-z0-9]+",
 
 
 def program(name):
@@ -30,15 +31,25 @@ def program(name):
 
 
 @with_known_signature
-def failures_of_run(wildcards):
-    """Failures recorded for a run so far: one more than when it was started, so the next call starts it again."""
-    folder = f"{STATE}/{wildcards.run}"
+def failures_so_far(wildcards):
+    """Failures recorded for a run or a measurement: one more than when it was started, so the next call starts it again.
+
+    Its id is the only wildcard of its job.
+    """
+    folder = f"{STATE}/{wildcards[0]}"
     return count_failures(StateFolder(Path(folder))) if os.path.exists(folder) else 0
 
 
-def of_place(look_up):
-    """What its place says of a run: a plain value where all runs have the same, which Snakemake need not ask for."""
-    values = [look_up(place) for place in ON_SITE.values()]
+def of_place(places, look_up):
+    """What its place says of a run or a measurement: a plain value where all have the same, which Snakemake need not
+    ask for. `places` are those of all jobs of the rule."""
+    values = [look_up(place) for place in places.values()]
     if all(value == values[0] for value in values):
         return values[0]
-    return with_known_signature(lambda wildcards: look_up(PLACES[wildcards.run]))
+    return with_known_signature(lambda wildcards: look_up(PLACES[wildcards[0]]))
+
+
+def asked_of_scheduler(places):
+    """Resources that the jobs of a rule at these places ask their scheduler for."""
+    names = sorted({name for place in places.values() for name in place.job})
+    return {name: of_place(places, lambda place, name=name: place.job.get(name)) for name in names}

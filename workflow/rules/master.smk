@@ -15,16 +15,19 @@ if workflow.is_main_process and (SITE.scheduler != "local") != (workflow.resourc
 
 
 def run_job(job):
-    """What our executors have to know of the run that a job is for, and leave for that job."""
-    run, place = job.wildcards.run, PLACES[job.wildcards.run]
+    """What our executors have to know of the run or the measurement that a job is for, and leave for that job."""
+    run, place = job.wildcards[0], PLACES[job.wildcards[0]]
+    measured = MEASUREMENTS.get(run)
     return RunJob(
         study=STUDY.name,
-        state=StateFolder(Path(RESULTS) / "state" / run),
-        published=Path(RESULTS) / "runs" / run,
+        state=StateFolder(Path(STATE) / run),
+        published=Path(RESULTS) / ("throughput" if measured else "runs") / run,
         where=place.where,
         task=Task(
             run_id=run,
-            content=RUNS[run].content_json(),
+            is_measured=measured is not None,
+            reads_data=measured.reads_data if measured else True,
+            content=(measured or RUNS[run]).content_json(),
             results=RESULTS,
             index=INDEX,
             trainer=TRAINER,
@@ -40,18 +43,20 @@ if workflow.is_main_process and SITE.scheduler != "local":
 
     install(SITE, run_job, MASTER.is_current)
 
-WARM = WarmProcess(plan_of(SITE, ON_SITE), log=Path(f"{RESULTS}/logs/warm.log"))
+WHERES = list(dict.fromkeys(place.where for place in (*ON_SITE.values(), *ALONE.values())))
+WARM = WarmProcess(plan_of(SITE, WHERES), log=Path(f"{RESULTS}/logs/warm.log"))
 
 
-def is_to_train():
-    """Whether this call trains any run, or publishes one again."""
-    return any(job.rule.name == "train" for job in workflow.dag.needrun_jobs())
+def ids_to_do():
+    """Ids of the runs and measurements that this call carries out, or publishes again."""
+    return [job.wildcards[0] for job in workflow.dag.needrun_jobs() if job.rule.name in ("train", "measure")]
 
 
 onstart:
+    to_do = ids_to_do()
     begin_study()
-    if is_to_train():
-        if DATA:
+    if to_do:
+        if any(one in RUNS or MEASUREMENTS[one].reads_data for one in to_do):
             pack_first()
         WARM.begin()
 

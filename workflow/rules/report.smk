@@ -28,15 +28,16 @@ rule report:
     retries: 0
     localrule: True
     params:
-        study=study_as_written,
+        study=study_as_analysed,
     script:
         "../scripts/write_report.py"
 
 
 rule complete:
-    """Fail if a run of the study failed, and say which and why: after the report, which is made all the same."""
+    """Fail if a run or a measurement failed, and say which and why: after the report, which is made all the same."""
     input:
         runs=str(rules.tables.output.runs),
+        measurements=[str(path) for path in rules.tables.output.csv if path.endswith("throughput.csv")],
         report=str(rules.report.output.page),
     output:
         done=touch(f"{RESULTS}/complete"),

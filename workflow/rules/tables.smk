@@ -1,5 +1,5 @@
-"""Needs the published files of all runs, or the files that are replayed; makes the tables that all figures, verdicts and
-pages are made from."""
+"""Needs the published files of all runs and measurements, or the files that are replayed; makes the tables that all
+figures, verdicts and pages are made from."""
 
 import hashlib
 
@@ -9,18 +9,20 @@ from warmscale.analysis.catalogue import tables_of
 ANALYSIS_CODE = hashlib.sha256(
     b"".join(
         path.read_bytes()
-        for pattern in ("analysis/**/*.py", "replay/*.py", "study/*.py", "records.py")
+        for pattern in ("analysis/**/*.py", "planning/*.py", "replay/*.py", "study/*.py", "records.py")
         for path in sorted(Path(WORKFLOW).glob(f"scripts/warmscale/{pattern}"))
     )
 ).hexdigest()[:12]
 
 
 rule tables:
-    """Aggregate the published runs into a row a run, a run and epoch, a point of an experiment, a run and step."""
+    """Aggregate the published runs into a row a run, a run and epoch, a point of an experiment, a run and step; and the
+    published measurements into a row each."""
     input:
         runs=run_files("run.json"),
         epochs=run_files("epochs.csv"),
         steps=run_files("steps.csv"),
+        measured=measurement_files(),
         replayed=replayed_files(),
     output:
         runs=report(
@@ -38,6 +40,6 @@ rule tables:
     retries: 0
     localrule: True
     params:
-        study=study_as_written,
+        study=study_as_analysed,
     script:
         "../scripts/make_tables.py"

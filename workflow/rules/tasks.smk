@@ -1,4 +1,4 @@
-"""Needs the study and the name of its index; makes what rule `train` asks of them."""
+"""Needs the study and the name of its index; makes what rules `train` and `measure` ask of them."""
 
 from warmscale.study.config import WHERE_FIELDS
 
@@ -13,6 +13,38 @@ def content_of_run(wildcards):
     return RUNS[wildcards.run].content_json()
 
 
+@with_known_signature
+def planned_priority(wildcards):
+    """Place of a run in the plan, counted from its end; 0 of one that is done."""
+    return PLAN.priorities.get(wildcards.run, 0)
+
+
+PRIORITY = planned_priority if PLAN else 0
+
+
+# what the plan of a study was packed under is kept for what its scheduler knows nothing of
+NODES_AT_A_TIME = PLAN and STUDY.config.budget and STUDY.config.budget.concurrent_nodes
+if NODES_AT_A_TIME:
+    workflow.register_resource("study_nodes", NODES_AT_A_TIME)
+
+
+def counted_nodes(places):
+    """Nodes of the jobs of a rule, where only so many may be in use; only Snakemake counts them."""
+    return {"study_nodes": of_place(places, lambda place: place.where.nodes)} if NODES_AT_A_TIME else {}
+
+
+@with_known_signature
+def content_of_measurement(wildcards):
+    """Likewise of a measurement."""
+    return MEASUREMENTS[wildcards.measurement].content_json()
+
+
+@with_known_signature
+def index_if_read(wildcards):
+    """Index of the data set, where a measurement reads it."""
+    return [INDEX] if MEASUREMENTS[wildcards.measurement].reads_data else []
+
+
 def pack_first():
     """Pack the data set of a study that has its index already, from an earlier call that trained from the tree."""
     if DATA.pack and Path(INDEX).exists() and not Path(f"{DATA.pack}/pack.json").exists():
@@ -21,3 +53,13 @@ def pack_first():
         if subprocess.run(words).returncode:
             MASTER.end()
             sys.exit(f"dataset.pack: {DATA.pack} was not made")
+
+
+if RUNS:
+
+    include: "train.smk"
+
+
+if MEASUREMENTS:
+
+    include: "throughput.smk"

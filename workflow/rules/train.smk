@@ -1,8 +1,5 @@
 """Needs the index of the data set; makes the published files of every run."""
 
-STATE = f"{RESULTS}/state"
-JOB_RESOURCES = sorted({name for place in ON_SITE.values() for name in place.job})
-
 
 rule train:
     """Train one run, or resume it, or publish it again if it has an outcome; a failure is recorded as one."""
@@ -14,16 +11,18 @@ rule train:
         steps=f"{RESULTS}/runs/{{run}}/steps.csv",
     log:
         f"{RESULTS}/logs/train/{{run}}.log",
+    # as planned: what settles most for its cost goes first
+    priority: PRIORITY
     # cores of this machine that it takes up
-    threads: of_place(lambda place: place.threads)
+    threads: of_place(ON_SITE, lambda place: place.threads)
     resources:
-        # what its job asks its scheduler for
-        **{name: of_place(lambda place, name=name: place.job.get(name)) for name in JOB_RESOURCES},
+        **asked_of_scheduler(ON_SITE),
+        **counted_nodes(ON_SITE),
         # how and where, never what: Snakemake does not compare resources, so none of these can retrain a run
-        program=of_place(lambda place: f"{program('train_run')} {place.options} {TRAINER}"),
+        program=of_place(ON_SITE, lambda place: f"{program('train_run')} {place.options} {TRAINER}"),
     params:
         content=content_of_run,
-        failures=failures_of_run,
+        failures=failures_so_far,
     shell:
         "exec {resources.program}"
         " --run {wildcards.run}"

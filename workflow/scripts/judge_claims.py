@@ -8,11 +8,12 @@ from warmscale.analysis.looks import LooksError
 from warmscale.analysis.tables import read_tables
 from warmscale.analysis.verdicts import make_verdicts
 from warmscale.study import load_study
+from warmscale.study.planned import with_plan
 
 if __name__ == "__main__":
     try:
         make_verdicts(
-            study=load_study(json.loads(snakemake.params.study)),
+            study=with_plan(load_study(json.loads(snakemake.params.study)), Path(snakemake.output.claims).parents[1]),
             tables=read_tables(Path(snakemake.output.claims).parent),
             results=Path(snakemake.output.claims).parents[1],
         )

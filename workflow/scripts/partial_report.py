@@ -17,8 +17,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from warmscale.analysis.unpublished import is_published
+from warmscale.analysis.unpublished import is_measured, is_published
 from warmscale.study import Study, load_study
+from warmscale.study.planned import with_plan
 
 TEMPLATE = Path(__file__).resolve().parents[1] / "report" / "index.html.j2"
 ONLY_WHOLE = ("complete", "report.zip", "tables/*.parquet")
@@ -30,18 +31,28 @@ def partial_report(study: Study, results: Path, template: Path = TEMPLATE) -> st
     """Make what can be made of results/<study>, unless the rules did; returns a line that says what there is now."""
     if study.is_replayed:
         return f"{results}: a study of replayed results has no runs that could be missing"
-    page, folders = results / "report" / "index.html", [results / "runs" / run_id for run_id in study.runs]
-    there = [folder / "run.json" for folder in folders if is_published(folder)]
+    page, records = results / "report" / "index.html", _records(study, results)
+    there = [record for record, is_there in records.items() if is_there]
+    what = "run or measurement" if study.measurements else "run"
     if not there and not page.exists():
-        return f"{results}: no run of {len(folders)} is published yet, so there is nothing to report"
-    if len(there) == len(folders) and _is_newer([page, results / "report.zip"], there):
-        return f"{page} has all {len(folders)} runs"
+        return f"{results}: no {what} of {len(records)} is published yet, so there is nothing to report"
+    if len(there) == len(records) and _is_newer([page, results / "report.zip"], there):
+        return f"{page} has all {len(records)} runs{' and measurements' * bool(study.measurements)}"
     for left in results.glob(f"{SCRATCH}*"):
         shutil.rmtree(left, ignore_errors=True)
     with tempfile.TemporaryDirectory(prefix=SCRATCH, dir=results) as scratch:
         said = _make(study, results, Path(scratch), template)
         _put(Path(scratch), results)
     return f"{page}: {said}"
+
+
+def _records(study: Study, results: Path) -> dict[Path, bool]:
+    """{record: whether it is published with all that belongs to it} of the study's runs and measurements."""
+    runs, measured = results / "runs", results / "throughput"
+    wanted = [run_id for run_id in study.runs if run_id not in study.left_out]
+    published = {runs / one / "run.json": is_published(runs / one) for one in wanted}
+    awaited = [one for one in study.measurements if one not in study.not_here]
+    return published | {measured / one / "measurement.json": is_measured(measured / one) for one in awaited}
 
 
 def _is_newer(made: list[Path], sources: list[Path]) -> bool:
@@ -54,7 +65,7 @@ def _is_newer(made: list[Path], sources: list[Path]) -> bool:
 def _make(study: Study, results: Path, scratch: Path, template: Path) -> str:
     """Make tables, verdicts, figures and page in a folder aside; returns what there is and what is missing."""
     from warmscale.analysis.figures import draw_all
-    from warmscale.analysis.missing import missing_text
+    from warmscale.analysis.missing import awaited_states, missing_text
     from warmscale.analysis.published import read_records
     from warmscale.analysis.report import page
     from warmscale.analysis.tables import make_tables, read_tables
@@ -68,7 +79,8 @@ def _make(study: Study, results: Path, scratch: Path, template: Path) -> str:
     (scratch / "report").mkdir()
     html = page(study, tables, records, scratch, template, as_of=now)
     (scratch / "report" / "index.html").write_text(html)
-    return missing_text(tables.runs["state"]) or f"all {len(study.runs)} runs; the same command makes it whole"
+    number = len(study.runs) - len(study.left_out)
+    return missing_text(awaited_states(tables.runs, study)) or f"all {number} runs; the same command makes it whole"
 
 
 def _put(scratch: Path, results: Path) -> None:
@@ -93,9 +105,12 @@ def missing_lines(study: Study, results: Path) -> list[str]:
     from warmscale.monitoring.failures import failure_lines
     from warmscale.monitoring.studies import read_study
 
-    if all(is_published(results / "runs" / run_id) for run_id in study.runs):
+    if all(_records(study, results).values()):
         return []
-    planned = {run_id: {"epochs": run.recipe.epochs} for run_id, run in study.runs.items()}
+    wanted = {run_id: run for run_id, run in study.runs.items() if run_id not in study.left_out}
+    planned = {run_id: {"epochs": run.recipe.epochs} for run_id, run in wanted.items()}
+    awaited = {one: each for one, each in study.measurements.items() if one not in study.not_here}
+    planned |= {one: {"total_steps": each.total_steps} for one, each in awaited.items()}
     status = read_study(str(results), planned, None, time.time())
     return failure_lines(str(results), status.runs, status.command)
 
@@ -105,7 +120,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--results", required=True, type=Path, help="folder of the study; its config comes on stdin")
     given = parser.parse_args()
-    study = load_study(json.load(sys.stdin))
+    study = with_plan(load_study(json.load(sys.stdin)), given.results)
     print(partial_report(study, given.results), *missing_lines(study, given.results), sep="\n", file=sys.stderr)
     return 0
 

@@ -12,7 +12,7 @@ from statsmodels.stats.power import TTestIndPower, TTestPower
 
 from warmscale.analysis.inference.cell import Cell
 from warmscale.analysis.inference.kinds import above, best, better, equivalent, trend
-from warmscale.analysis.inference.power import contrasts, in_sds, one_cell, two_cells, within
+from warmscale.analysis.inference.power import LARGE, contrasts, in_sds, one_cell, two_cells, within
 from warmscale.analysis.inference.rank_power import all_won
 
 PAIR = ((1.0, -1.0),)
@@ -85,6 +85,21 @@ def test_more_runs_or_a_larger_effect_have_more_power(n, effect, alpha):
     for power in (one_cell, two_cells):
         assert power(effect, n + 1, alpha) >= power(effect, n, alpha) - 1e-9
         assert power(effect + 0.1, n, alpha) >= power(effect, n, alpha) - 1e-9
+
+
+@given(st.integers(2, 16), st.floats(15.0, 300.0), st.floats(1e-4, 0.05))
+def test_no_effect_is_too_large_for_a_power(n, effect, alpha):
+    assert 0.0 <= one_cell(effect, n, alpha) <= one_cell(2 * effect, n, alpha) <= 1 + 1e-12
+    assert 0.0 <= two_cells(effect, n, alpha) <= two_cells(2 * effect, n, alpha) <= 1 + 1e-12
+
+
+@pytest.mark.parametrize("n", [2, 3, 8])
+@pytest.mark.parametrize("power", [one_cell, two_cells])
+def test_the_power_goes_on_smoothly_where_it_is_integrated(power, n):
+    beyond = LARGE / math.sqrt(n if power is one_cell else n / 2)
+    assert power(beyond * (1 + 1e-9), n, 0.05 / 500) == pytest.approx(
+        power(beyond * (1 - 1e-9), n, 0.05 / 500), abs=1e-6
+    )
 
 
 def test_nothing_is_within_a_margin_of_zero():

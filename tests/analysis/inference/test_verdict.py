@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from statsmodels.stats.multitest import multipletests
 from warmscale.analysis.inference.cell import Cell, pooled_sd
 from warmscale.analysis.inference.evidence import Evidence
 from warmscale.analysis.inference.kinds import above, best, better, equivalent, paired_better, trend, worst
-from warmscale.analysis.inference.verdict import decide, seeds_needed
+from warmscale.analysis.inference.verdict import decide, fewest_seeds, seeds_needed
 
 p_values = st.lists(st.floats(1e-6, 1).map(lambda p: round(p, 6)), min_size=1, max_size=12)
 
@@ -146,11 +147,19 @@ def test_more_seeds_than_allowed_are_said_to_be_one_more():
     assert seeds_needed(claims, decide(claims), max_seeds=16) == [17]
 
 
-def test_a_supported_claim_no_longer_counts_against_the_others():
+def test_a_supported_claim_still_counts_as_its_looks_may_be_spent_at_the_next_look():
     cells = [Cell("a", 3, 75.2, 0.4), Cell("b", 3, 75.0, 0.4)]
     open_claim, clear = better(cells[:1], cells[1:], spread=0.4), evidence(1e-9)
     with_clear, with_open = [open_claim, clear], [open_claim, evidence(0.5)]
-    assert seeds_needed(with_clear, decide(with_clear))[0] < seeds_needed(with_open, decide(with_open))[0]
+    assert seeds_needed(with_clear, decide(with_clear))[0] == seeds_needed(with_open, decide(with_open))[0]
+    again, spent = decide([evidence(0.03), clear], looks=[1, 2], standing=["inconclusive", "supported"])
+    assert (again.verdict, spent.verdict) == ("inconclusive", "supported")  # 0.03 is not compared with 0.05
+
+
+def test_a_power_that_is_no_number_on_the_way_is_an_error():
+    gap = replace(evidence(0.5), power=lambda n, alpha: math.nan if n < 10 else 1.0)
+    with pytest.raises(ArithmeticError, match="with 9 runs is no number"):
+        fewest_seeds(gap, 0.05, 16)
 
 
 def test_an_unknown_spread_has_no_number_of_seeds():

@@ -81,7 +81,7 @@ def _check(arguments: argparse.Namespace) -> int:
 def _rows(study: Study) -> str:
     """What a study would train, or replays: its sources are read; raises ReplayError."""
     if not study.is_replayed:
-        return f"{len(study.runs)} runs"
+        return f"{len(study.runs)} runs" + f" and {len(study.measurements)} measurements" * bool(study.measurements)
     from .replay import read_replayed
 
     found = read_replayed(study)
@@ -97,8 +97,9 @@ def _forget(arguments: argparse.Namespace) -> int:
 
 
 def find_run(results: Path, run_id: str, study: str | None = None) -> list[Path]:
-    """State and published folders of a run; raises UserError where there are none."""
-    known = [path for kind in ("state", "runs") for path in sorted(results.glob(f"{study or '*'}/{kind}/*"))]
+    """State and published folders of a run, or of a measurement; raises UserError where there are none."""
+    kinds = ("state", "runs", "throughput")
+    known = [path for kind in kinds for path in sorted(results.glob(f"{study or '*'}/{kind}/*"))]
     found = [path for path in known if path.name == run_id]
     if not found:
         close = difflib.get_close_matches(run_id, {path.name for path in known}, n=1, cutoff=0.0)

@@ -12,6 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+GRADIENT_COLUMNS = (
+    "gradient_norm",  # of the mini-batch's mean loss, averaged over ranks, before clipping; without weight decay
+    "gradient_cosine",  # between it and that of the step before
+    "update_to_weight",  # length of the update over that of the weights, all trained parameters together
+    "gradient_sq",  # unbiased estimate of the squared length of the expected gradient; may be negative
+    "gradient_noise",  # likewise of the trace of the covariance of one image's gradient
+)
+"""Of measured steps, or their means over an epoch; empty where there is nothing to compute one from."""
 EPOCH_COLUMNS = (
     "run_id",
     "epoch",  # from 1
@@ -28,6 +36,8 @@ EPOCH_COLUMNS = (
     "eval_sec",
     "data_wait_sec",
     "peak_memory_mib",
+    *GRADIENT_COLUMNS,  # from here on files of before have none
+    "noise_scale",  # images: gradient_noise / gradient_sq, both of this row; empty where that is not above 0
 )
 STEP_COLUMNS = (
     "run_id",
@@ -38,6 +48,13 @@ STEP_COLUMNS = (
     "loss",  # mean over the mini-batch
     "update_error",  # of one parameter against rate times direction, relative; empty where not measured
     "skipped",  # 1 where the fp16 scaler skipped the update
+    *GRADIENT_COLUMNS,  # likewise
+)
+MEASURED_COLUMNS = (
+    "kind",  # step, computation: without averaging gradients over ranks, or communication: that averaging alone
+    "number",  # of its kind, from 1
+    "sec",  # by the first rank's clock
+    "data_wait_sec",  # of which it waited for images
 )
 TIMING_COLUMNS = ("images_per_sec", "train_sec", "eval_sec", "data_wait_sec", "peak_memory_mib")
 """Columns that differ between two runs of the same content."""
@@ -247,6 +264,13 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
         return []
     text = path.read_text()
     return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
+
+
+def published_files(content: Mapping[str, Any]) -> tuple[str, ...]:
+    """Names of what is published of a run, or of a measurement: its record, then its rows."""
+    if "throughput" in content:
+        return ("measurement.json", "steps.csv")
+    return ("run.json", "epochs.csv", "steps.csv")
 
 
 def count_failures(state: StateFolder) -> int:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import matplotlib as mpl
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 
 from . import style
 from .catalogue import FORMATS
@@ -19,6 +22,14 @@ NOTE_LINE_IN = 0.12
 """Height of a line of the note, inches."""
 POSITION_DIGITS = 6
 """Of a position in a figure, in parts of its width and height."""
+LABEL_WIDTH = 0.16
+"""Of the width of the axes, what the label of a size needs."""
+SEEN = 2.5
+"""Times the largest mean, and parts of the smallest, an axis of logs goes along with intervals."""
+ROUND = ((1,), (1, 2, 5), (1, 1.5, 2, 3, 5, 7), (1, 1.5, 2, 2.5, 3, 3.5, 4, 5, 6, 7, 8, 9))
+"""Round numbers of a decade, ever closer."""
+LETTER_IN = 0.065
+"""Width of a figure of a label, inches."""
 METADATA = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": {}}
 """No dates: the same table gives the same bytes."""
 
@@ -55,6 +66,60 @@ def epochs_axis(axis: Axes, first: float, last: float) -> None:
     axis.set_xlim(first, last)
     axis.set_xlabel("epoch")
     axis.xaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 1.5, 2, 3, 5, 10], integer=True))
+
+
+def size_ticks(axis: Axes, sizes: Iterable[float], width_in: float) -> None:
+    """A horizontal axis of logs with a tick at each of these sizes, and their labels where they have room.
+
+    width_in: about how wide the axes will be, inches.
+    """
+    ticks = sorted(set(sizes))
+    labels = [style.level_label(size) for size in ticks]
+    margin = max((ticks[-1] / ticks[0]) ** 0.06, 1.1)
+    axis.set_xscale("log")
+    axis.set_xlim(ticks[0] / margin, ticks[-1] * margin)
+    axis.xaxis.set_minor_locator(NullLocator())
+    axis.set_xticks(ticks, labels)
+    hide_crowded(axis, ticks, (max(map(len, labels)) + 1.5) * LETTER_IN / width_in)
+
+
+def hide_crowded(axis: Axes, sizes: Sequence[float], label_width: float = LABEL_WIDTH) -> None:
+    """Leave out the labels of sizes that stand too near to the one before."""
+    first, last = np.log(axis.get_xlim())
+    shown = -math.inf
+    for size, label in zip(sizes, axis.get_xticklabels(), strict=True):
+        place = (math.log(size) - first) / (last - first)
+        label.set_visible(place - shown > label_width)
+        shown = place if label.get_visible() else shown
+
+
+def show_means(axis: Axis, rows: pd.DataFrame, names: tuple[str, str, str]) -> None:
+    """An axis of logs that shows all means, and of intervals no more than SEEN times beyond: some reach below 0.
+
+    names: columns of the mean and of the ends of its interval.
+    """
+    mean, low, high = (rows[name].astype(float) for name in names)
+    bottom = np.nanmin([mean.min(), max(low.min(), mean.min() / SEEN)])
+    top = np.nanmax([mean.max(), min(high.max(), mean.max() * SEEN)])
+    margin = max((top / bottom) ** 0.05, 1.05)
+    axis.set_view_interval(bottom / margin, top * margin, ignore=True)
+
+
+def round_ticks(axis: Axis) -> None:
+    """An axis of logs with round numbers, closer where it is short: two at least."""
+    low, high = axis.get_view_interval()
+    decades = math.log10(high / low)
+    wanted = 2 if decades < 1 else 1 if decades < 3 else 0
+    subs = next((own for own in ROUND[wanted:] if _ticks_within(low, high, own) > 1), None)
+    axis.set_major_locator(LogLocator(subs=subs) if subs else MaxNLocator(nbins=4, min_n_ticks=2))
+    axis.set_minor_locator(NullLocator())
+    axis.set_minor_formatter(NullFormatter())
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"))
+
+
+def _ticks_within(low: float, high: float, subs: Sequence[float]) -> int:
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    return sum(low <= sub * 10.0**power <= high for power in powers for sub in subs)
 
 
 def mark_keys(diverged: bool, target: float | None, label: str = "diverged") -> list[Line2D]:

@@ -10,6 +10,8 @@ import pandas as pd
 
 from . import style
 from .catalogue import FigureEntry
+from .gradient_frames import MOST_SHOWN
+from .optima import SIZE
 
 INTERVAL = "95 % t-interval of the mean over seeds"
 
@@ -62,6 +64,30 @@ def exponent_caption(frame: pd.DataFrame, optima: Sequence[Mapping[str, Any]], m
         mark,
     ]
     return " ".join(part for part in parts if part)
+
+
+def gradients_caption(frame: pd.DataFrame, mark: str = "") -> str:
+    """The caption of the figure of gradients; frame: the table of the figure."""
+    fewest, most = frame["n"].min(), frame["n"].max()
+    band = f" over seeds; bands: {INTERVAL}, of logarithms but for the cosine" if most > 1 else ""
+    parts = [
+        "Norm of the gradient of a mini-batch, averaged over ranks and before any clipping; cosine between the "
+        "gradients of successive steps; length of an update over that of the weights. By epochs in logs; a column a "
+        "mini-batch size, a line a cell.",
+        "The first epochs step by step, as far as steps were recorded; then means of epochs.",
+        f"Lines: mean{band}; axes are cut to the means.",
+        f"n: {fewest} {'seed' if most == 1 else 'seeds'}." if fewest == most else f"n: {fewest} to {most} seeds.",
+        _left_out(frame),
+        mark,
+    ]
+    return " ".join(part for part in parts if part)
+
+
+def _left_out(frame: pd.DataFrame) -> str:
+    """What of a large study the figure of gradients does not show."""
+    counts = {what: len(frame[column].unique()) for column, what in ((SIZE, "mini-batch sizes"), ("level", "cells"))}
+    parts = [f"{MOST_SHOWN} of {count} {what}" for what, count in counts.items() if count > MOST_SHOWN]
+    return f"Shown are {' and '.join(parts)}, evenly spaced; the table has all." if parts else ""
 
 
 def _curves_text(cells: pd.DataFrame) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -81,9 +82,10 @@ def _test_exponent(claim: Claim, metric: Metric, exponents: Mapping[tuple, Found
 
 
 def _test_cells(claim: Claim, metric: Metric, study: Study, observations: Observations) -> TestedClaim:
-    groups = _groups(claim, metric, observations)
+    groups = groups_of(claim, metric, observations)
+    observations = observations.about(claim, metric)
     spread = pooled_sd(observations.cells_around(groups, metric))
-    evidence = _evidence(claim, metric, groups, spread, study.config.smallest_effect)
+    evidence = evidence_of(claim, metric, groups, spread, study.config.smallest_effect)
     notes = [
         *evidence.notes,
         given_convergence(evidence, study.config.confidence),
@@ -94,14 +96,18 @@ def _test_cells(claim: Claim, metric: Metric, study: Study, observations: Observ
     return TestedClaim(claim, metric, evidence, True, data_hash(cells), runs, tuple(filter(None, notes)))
 
 
-def _groups(claim: Claim, metric: Metric, observations: Observations) -> list[Group]:
-    """The cells of each side or level, those of a pair and of two filters in the order of the claim."""
+def groups_of(claim: Claim, metric: Metric, observations: Observations) -> list[Group]:
+    """The cells of each side or level, those of a pair and of two filters in the order of the claim.
+
+    Raises NotThereError and CannotTestError.
+    """
     if claim.a is not None:
         return observations.sides(claim, metric)
-    return observations.groups(claim, metric, claim.experiment)
+    return observations.about(claim, metric).groups(claim, metric, claim.experiment)
 
 
-def _evidence(claim: Claim, metric: Metric, groups: Sequence[Group], spread: float, effect: float) -> Evidence:
+def evidence_of(claim: Claim, metric: Metric, groups: Sequence[Group], spread: float, effect: float) -> Evidence:
+    """What these cells say of a claim; spread: sd within cells, effect: what power is for. Raises CannotTestError."""
     common = {"sign": metric.sign, "spread": spread, "smallest_effect": effect}
     if claim.paired:
         return _paired(claim, groups, metric.sign, effect)
@@ -123,8 +129,8 @@ def _evidence(claim: Claim, metric: Metric, groups: Sequence[Group], spread: flo
     return {"best": best, "worst": worst}[claim.kind](cells[at], [*cells[:at], *cells[at + 1 :]], **common)
 
 
-def _paired(claim: Claim, groups: Sequence[Group], sign: int, effect: float) -> Evidence:
-    """The claim on runs with the same seed."""
+def common_seeds(groups: Sequence[Group]) -> list[int]:
+    """Seeds that both sides of a claim on pairs have; raises CannotTestError where its runs make no pairs."""
     if any(len(group.cells) > 1 for group in groups):
         raise CannotTestError("paired runs need one cell a side")
     if any("imported" in group.rows and group.rows["imported"].notna().any() for group in groups):
@@ -136,9 +142,16 @@ def _paired(claim: Claim, groups: Sequence[Group], sign: int, effect: float) -> 
     shared = ["data_seed", "init_seed"]
     if not a.loc[seeds, shared].equals(b.loc[seeds, shared]):
         raise CannotTestError("paired: runs with the same seed differ in data_seed or init_seed")
+    return seeds
+
+
+def _paired(claim: Claim, groups: Sequence[Group], sign: int, effect: float) -> Evidence:
+    """The claim on runs with the same seed."""
+    seeds = common_seeds(groups)
+    sides = [group.rows.set_index("seed") for group in groups]
     pair = [
         own[group.value].where(own["state"] == "finished")[seeds].tolist()
-        for own, group in zip((a, b), groups, strict=True)
+        for own, group in zip(sides, groups, strict=True)
     ]
     if claim.kind == "better":
         return paired_better(*pair, sign=sign, margin=claim.margin or 0.0, smallest_effect=effect)
@@ -148,20 +161,24 @@ def _paired(claim: Claim, groups: Sequence[Group], sign: int, effect: float) -> 
 def _notes(claim: Claim, groups: Sequence[Group], observations: Observations, study: Study) -> list[str]:
     """What else a reader has to know of the rows that were compared."""
     rows = pd.concat([group.rows for group in groups])
+    noun = "measurement" if "measurement_id" in rows else "run"
     notes = [
         f"{style.level_label(group.level)} is the mean of {len(group.cells)} cells ({'; '.join(_told(group))})"
         for group in groups
         if len(group.cells) > 1
     ]
     counts = {
-        "cell that not all sides have": sum(group.left_out for group in groups),
-        "failed run": sum(group.failed for group in groups),
-        "run without a value of it": sum(group.without for group in groups),
+        "cell that not all sides have": 0 if noun == "measurement" else sum(len(group.left_out) for group in groups),
+        f"failed {noun}": sum(group.failed for group in groups),
+        f"{noun} without a value of it": sum(group.without for group in groups),
     }
+    notes += _dropped(groups) if noun == "measurement" else []
     notes += [f"left out: {count} x {what}" for what, count in counts.items() if count]
+    if "measurement_id" in rows:
+        notes.append("of measurements: n counts repeats, not seeds")
     if "device_name" in rows and rows["device_name"].nunique() > 1:
         counts = rows["device_name"].value_counts(sort=False)
-        notes.append("device types mixed: " + ", ".join(f"{name} ({count} runs)" for name, count in counts.items()))
+        notes.append("device types mixed: " + ", ".join(f"{name} ({count} {noun}s)" for name, count in counts.items()))
     if "imported" in rows and rows["imported"].notna().any():
         notes.append(f"{rows['imported'].notna().sum()} of its runs are imported")
     named = {claim.factor} if claim.factor else {*claim.a, *(claim.b or ())}
@@ -177,15 +194,41 @@ def _notes(claim: Claim, groups: Sequence[Group], observations: Observations, st
 def _told(group: Group) -> list[str]:
     """The cells of a group in words, some of many."""
     side = f"{style.level_label(group.level)}, "
-    told = [cell.label.removeprefix(side) for cell in group.cells]
-    return told if len(told) <= WORTH_A_NOTE else [*told[: WORTH_A_NOTE - 1], "and others"]
+    told = sorted((cell.label.removeprefix(side) for cell in group.cells), key=_natural)
+    told = told if len(told) <= WORTH_A_NOTE else [*told[: WORTH_A_NOTE - 1], "and others"]
+    if "measurement_id" in group.rows and group.by:
+        told[0] = f"{_named(group.by)} {told[0]}"
+    return told
+
+
+def _dropped(groups: Sequence[Group]) -> list[str]:
+    """Placements that not all levels have, and which levels they lack: one that failed takes its other levels along."""
+    dropped = sorted({key for group in groups for key in group.left_out}, key=_natural)
+    lacking = [[style.level_label(one.level) for one in groups if key not in one.left_out] for key in dropped]
+    by = _named(groups[0].by)
+    return [
+        f"left out: {by} {key}, where there is no {' and no '.join(levels)}"
+        for key, levels in zip(dropped, lacking, strict=True)
+    ]
+
+
+def _named(columns: Sequence[str]) -> str:
+    return ", ".join(short_label(column) for column in columns)
+
+
+def _natural(label: str) -> list[tuple[int, float, str]]:
+    """What labels are sorted by: numbers in them by their size."""
+    parts = re.split(r"(\d[\d,]*\.?\d*)", label)
+    return [(0, float(part.replace(",", "")), "") if part[:1].isdigit() else (1, 0.0, part) for part in parts]
 
 
 def _differs(column: str, groups: Sequence[Group]) -> str:
     """The values of a column, where it is another one on each side or level."""
     if any(column not in group.rows for group in groups):
         return ""
-    values = [tuple(sorted({style.level_label(value) for value in group.rows[column]})) for group in groups]
+    values = [
+        tuple(sorted({style.level_label(value) for value in group.rows[column]}, key=_natural)) for group in groups
+    ]
     if len(set(values)) < 2:
         return ""
     named = list(dict.fromkeys(value for group in values for value in group))

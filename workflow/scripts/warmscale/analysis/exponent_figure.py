@@ -23,8 +23,6 @@ MARGIN = 1.35
 """Factor between the outermost data and the frame."""
 POINTS = 41
 """Sizes at which the law and its band are drawn."""
-LABEL_WIDTH = 0.16
-"""Of the width of the axes, what the label of a size needs."""
 COLOR = style.WORD_COLORS[0]
 
 
@@ -76,17 +74,24 @@ def exponent_figure(frame: pd.DataFrame, *, title: str, note: str = "", mark: st
     optima = optima.dropna(subset=["optimum"])
     if optima.empty:
         return canvas.say(axis, "No run has a result yet.")
-    axis.set(xscale="log", yscale="log", xlim=_around(optima["size"]), ylim=_level_range(optima))
-    axis.fill_between(fit["size"], fit["low"], fit["high"], color=COLOR, **style.BAND)
-    axis.plot(fit["size"], fit["optimum"], color=COLOR, linewidth=style.MEAN_LINE["linewidth"])
+    draw_optima(axis, optima, fit)
     for index, (rival, line) in enumerate(rivals.groupby("exponent")):
         axis.plot(line["size"], line["optimum"], linestyle=style.LINE_STYLES[1 + index % 5], **_RIVAL)
         _name_rival(axis, line, f"{rival:g}")
+    place = {"loc": "upper left", "bbox_to_anchor": (1.1, 1.02), "borderaxespad": 0, "alignment": "left"}
+    keys = [*optima_keys(optima), *law_keys(fit), *_rival_keys(rivals)]
+    axis.legend(handles=keys, title="no exponent: see below" if reason else None, **place)
+    return figure
+
+
+def draw_optima(axis: Axes, optima: pd.DataFrame, fit: pd.DataFrame) -> None:
+    """The optima with their intervals, and the law with its band, on axes of logs; rows of the frame of these kinds."""
+    axis.set(xscale="log", yscale="log", xlim=_around(optima["size"]), ylim=_level_range(optima))
+    axis.fill_between(fit["size"], fit["low"], fit["high"], color=COLOR, **style.BAND)
+    axis.plot(fit["size"], fit["optimum"], color=COLOR, linewidth=style.MEAN_LINE["linewidth"])
     for row in optima.to_dict("records"):
         _draw_optimum(axis, row)
     _label_axes(axis, optima)
-    _add_legend(axis, optima, fit, rivals)
-    return figure
 
 
 _RIVAL = {"color": style.MID, "linewidth": style.RANGE["linewidth"], "zorder": 1.8}
@@ -137,7 +142,7 @@ def _name_rival(axis: Axes, line: pd.DataFrame, name: str) -> None:
 def _label_axes(axis: Axes, optima: pd.DataFrame) -> None:
     sizes = optima["size"].to_list()
     axis.set_xticks(sizes, [style.level_label(size) for size in sizes])
-    _hide_crowded(axis, sizes)
+    canvas.hide_crowded(axis, sizes)
     bottom, top = axis.get_ylim()
     axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if top > 10 * bottom else (1, 1.5, 2, 3, 5, 7)))
     axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
@@ -147,21 +152,10 @@ def _label_axes(axis: Axes, optima: pd.DataFrame) -> None:
     axis.set_ylabel("best warmup (epochs)")
 
 
-def _hide_crowded(axis: Axes, sizes: Sequence[float]) -> None:
-    """Leave out the labels of sizes that stand too near to the one before."""
-    first, last = np.log(axis.get_xlim())
-    shown = -math.inf
-    for size, label in zip(sizes, axis.get_xticklabels(), strict=True):
-        place = (math.log(size) - first) / (last - first)
-        label.set_visible(place - shown > LABEL_WIDTH)
-        shown = place if label.get_visible() else shown
-
-
-def _add_legend(axis: Axes, optima: pd.DataFrame, fit: pd.DataFrame, rivals: pd.DataFrame) -> None:
-    """What is drawn, right of the names of the rivals."""
-    first = optima.iloc[0]
+def optima_keys(optima: pd.DataFrame) -> list[Line2D]:
+    """Legend entries for optima."""
     point = {"color": style.DARK, "marker": "o", **style.SEED_POINT, **style.INTERVAL_LINE}
-    confidence = f"{100 * first['confidence']:g} %"
+    confidence = f"{100 * optima.iloc[0]['confidence']:g} %"
     keys = []
     if optima["bracketed"].any():
         label = f"optimum and its interval,\n{confidence} for each"
@@ -169,21 +163,22 @@ def _add_legend(axis: Axes, optima: pd.DataFrame, fit: pd.DataFrame, rivals: pd.
     if not optima["bracketed"].all():
         label = f"optimum, not bracketed,\n{confidence} for each;\nan arrow is an open end"
         keys.append(Line2D([], [], label=label, **point))
-    if len(fit):
-        law = fit.iloc[0]
-        ends = f"{law['exponent_low']:.2f} to {law['exponent_high']:.2f}"
-        label = f"fit: exponent {law['exponent']:.2f},\n{confidence}: {ends}".replace("-", "−")
-        keys.append(Line2D([], [], label=label, color=COLOR, linewidth=style.MEAN_LINE["linewidth"]))
-        keys.append(Patch(label="of the fitted law,\nlikewise at each size", color=COLOR, **style.BAND))
-    if len(rivals):
-        keys.append(
-            Line2D(
-                [],
-                [],
-                label="other exponents, through\nthe centre of the optima",
-                linestyle=style.LINE_STYLES[1],
-                **_RIVAL,
-            )
-        )
-    place = {"loc": "upper left", "bbox_to_anchor": (1.1, 1.02), "borderaxespad": 0, "alignment": "left"}
-    axis.legend(handles=keys, title="no exponent: see below" if first["reason"] else None, **place)
+    return keys
+
+
+def law_keys(fit: pd.DataFrame) -> list:
+    """Legend entries for the fitted law, if there is one."""
+    if fit.empty:
+        return []
+    law = fit.iloc[0]
+    ends = f"{law['exponent_low']:.2f} to {law['exponent_high']:.2f}"
+    label = f"fit: exponent {law['exponent']:.2f},\n{100 * law['confidence']:g} %: {ends}".replace("-", "−")
+    return [
+        Line2D([], [], label=label, color=COLOR, linewidth=style.MEAN_LINE["linewidth"]),
+        Patch(label="of the fitted law,\nlikewise at each size", color=COLOR, **style.BAND),
+    ]
+
+
+def _rival_keys(rivals: pd.DataFrame) -> list[Line2D]:
+    label = "other exponents, through\nthe centre of the optima"
+    return [Line2D([], [], label=label, linestyle=style.LINE_STYLES[1], **_RIVAL)] if len(rivals) else []

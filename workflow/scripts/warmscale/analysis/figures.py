@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Set
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -10,15 +11,17 @@ from matplotlib.figure import Figure
 
 from ..study import Study
 from ..study.config import Zoom
-from . import canvas, frames, rate_frames, style
-from .catalogue import FORMATS, ExponentOf, FigureEntry, exponents_of, figures_of
+from . import canvas, frames, rate_frames, scaling, style
+from .catalogue import COMPARISON, FORMATS, GRADIENTS, SCALING, ExponentOf, FigureEntry, exponents_of, figures_of
 from .curve_figures import Window, curves
 from .exponent_figure import COLUMNS, exponent_figure, exponent_frame
 from .exponents import exponents
 from .final_figures import final
+from .gradient_figure import gradients_figure
+from .gradient_frames import gradients_frame
 from .levels import experiment_factors, level_points
 from .metrics import chance_of
-from .missing import missing_text
+from .missing import awaited_measurements, awaited_states, missing_text
 from .observations import Observations
 from .rate_figures import learning_rates, realised_rates
 from .tables import Tables
@@ -52,6 +55,10 @@ def figure_frame(entry: FigureEntry, study: Study, tables: Tables) -> pd.DataFra
         return rate_frames.realised_frame(study, tables.points, tables.runs, tables.steps)
     if entry.kind == "exponent":
         return _exponent_frame(_exponent_of(entry, study), study, tables)
+    if entry.kind == GRADIENTS:
+        return gradients_frame(tables)
+    if entry.kind in (*SCALING, COMPARISON):
+        return scaling.frame_of(entry, study, tables)
     factors = experiment_factors(study, tables.points, entry.experiment)
     own, names = level_points(tables.points, entry.experiment, factors)
     metric = study.config.metric.name
@@ -68,11 +75,13 @@ def partial_mark(entry: FigureEntry, study: Study, tables: Tables) -> str:
     """
     if entry.kind == "learning-rates" or study.is_replayed:
         return ""
-    shown = [entry.experiment] if entry.experiment else [experiment.name for experiment in study.config.experiments]
+    if scaling.is_of_measurements(entry, study, tables):
+        return scaling.measured_mark(entry, replace(tables, throughput=awaited_measurements(tables.throughput, study)))
+    shown = [entry.experiment] if entry.experiment else [experiment.name for experiment in study.config.trainings]
     if entry.kind == "exponent":
         shown = list(_exponent_of(entry, study).experiments)
     own = tables.points.loc[tables.points["experiment"].isin(shown), "run_id"]
-    return missing_text(tables.runs.loc[tables.runs["run_id"].isin(own), "state"])
+    return missing_text(awaited_states(tables.runs[tables.runs["run_id"].isin(own)], study))
 
 
 def draw(entry: FigureEntry, study: Study, points: pd.DataFrame, frame: pd.DataFrame, mark: str = "") -> Figure:
@@ -81,7 +90,11 @@ def draw(entry: FigureEntry, study: Study, points: pd.DataFrame, frame: pd.DataF
     texts = {"title": entry.title, "note": config.note, "mark": mark}
     if entry.kind == "exponent":
         return exponent_figure(frame, **texts)
-    experiments = {experiment.name: experiment for experiment in config.experiments}
+    if entry.kind == GRADIENTS:
+        return gradients_figure(frame, **texts)
+    if entry.kind in (*SCALING, COMPARISON):
+        return scaling.draw(entry, study, points, frame, texts)
+    experiments = {experiment.name: experiment for experiment in config.trainings}
     shown = [entry.experiment] if entry.experiment else list(experiments)
     names = {name: level_points(points, name, experiment_factors(study, points, name))[1] for name in shown}
     if entry.experiment is None:

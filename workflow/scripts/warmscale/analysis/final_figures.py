@@ -38,7 +38,6 @@ def final(
     further factors stand side by side.
     """
     counts = cells(frame, ["level", *names], metric)
-    places, width = _places(counts, names)
     many = len(set(_codes(counts[names[0]] if names else counts["level"]))) > MANY_LEVELS
     figure = canvas.new_figure(
         style.FULL_WIDTH_IN if many else style.SINGLE_WIDTH_IN, style.HEIGHT_IN, title, note, mark
@@ -46,7 +45,16 @@ def final(
     axis = figure.subplots()
     if frame["mean"].isna().all():
         return canvas.say(axis, canvas.why_empty(frame))
+    draw_final(axis, frame, names, metric, target)
+    canvas.legend(axis, final_keys(frame, names, metric, target), style.factors_label(names[1:]))
+    return figure
+
+
+def draw_final(axis: Axes, frame: pd.DataFrame, names: Sequence[str], metric: str, target: float | None) -> None:
+    """The runs and means of a frame that has some, on these axes."""
     axis.set_autoscale_on(False)  # limits are set below; done after each line, it grows with their number squared
+    counts = cells(frame, ["level", *names], metric)
+    places, width = _places(counts, names)
     looks = style.looks(frame, names[1:] or names)  # places tell the levels of the first factor apart
     for row, place in zip(counts.to_dict("records"), places, strict=True):
         own = frame[(frame["level"] == row["level"]) & frame[metric].notna()]
@@ -58,9 +66,13 @@ def final(
     _label_levels(axis, counts, names, places)
     axis.set_ylabel(style.metric_label(metric))
     axis.set_ylim(*_percent_range(frame, metric, target))
-    keys = [*_other_keys(counts, names, looks), *_mark_keys(frame, metric, target)]
-    canvas.legend(axis, keys, style.factors_label(names[1:]))
-    return figure
+
+
+def final_keys(frame: pd.DataFrame, names: Sequence[str], metric: str, target: float | None) -> list[Line2D]:
+    """Legend entries for what `draw_final` draws."""
+    counts = cells(frame, ["level", *names], metric)
+    looks = style.looks(frame, names[1:] or names)
+    return [*_other_keys(counts, names, looks), *_mark_keys(frame, metric, target)]
 
 
 def _places(counts: pd.DataFrame, names: Sequence[str]) -> tuple[np.ndarray, float]:

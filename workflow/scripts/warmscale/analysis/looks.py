@@ -14,6 +14,9 @@ from ..records import rows_to_csv, write_atomic
 from ..study.claims import Claim
 from .inference.cell import Cell
 
+LOOKS = "looks.csv"
+"""Name of the file, in the folder of a study."""
+
 
 @dataclass(frozen=True)
 class Look:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import pandas as pd
 
 from ..records import OUTCOMES
+from ..replay.imports import cell_key
 from ..study import Study
+from ..study.claim_errors import MEASURED_FACTORS
 from ..study.claims import Claim
 from ..study.errors import suggestion
 from ..study.levels import is_in, is_level, level_value
@@ -24,6 +27,10 @@ from .tables import Tables
 SEED_LEAVES = ("data_seed", "init_seed")
 FOLLOWING = ("worker_batch_size",)
 """Of a trained run: what follows from its recipe and may be the reason for a difference, as images of a BatchNorm."""
+
+ENDED = (*OUTCOMES, "failed")
+OF_AVERAGING = ("computation_sec", "communication_sec", "exposed_sec", "computation_to_communication", "overlap")
+"""Of a measurement: what is empty where nothing is averaged over ranks, or not by itself."""
 
 
 @dataclass(frozen=True)
@@ -40,16 +47,70 @@ class Observations:
     """Columns of rows that tell cells apart."""
     spreads: dict[tuple, list[Cell]] = field(default_factory=dict, compare=False)
     """{(experiments, metric): their cells}, as far as they were asked for."""
+    found: dict[tuple, list[Group]] = field(default_factory=dict, compare=False)
+    """{(experiment, factor, levels, metric): groups}, as far as they were asked for: many claims are about the same."""
+    measured: Observations | None = None
+    """The same of measurements, which no claim compares with runs; None of a study without any."""
 
     @classmethod
     def of(cls, study: Study, tables: Tables) -> Observations:
         """The rows of these tables."""
-        names = [experiment.name for experiment in study.config.experiments]
+        names = [experiment.name for experiment in study.config.trainings]
         factors = {name: experiment_factors(study, tables.points, name) for name in names}
         named = dict.fromkeys(factor for names in factors.values() for factor in names)
         trained = (*(leaf for leaf in leaves() if leaf not in SEED_LEAVES), *FOLLOWING)
         apart = tuple(named) if study.is_replayed else trained
-        return cls(_rows(study, tables), tables.points, factors, apart)
+        rows, points, unawaited = _rows(study, tables), tables.points, _unawaited(study)
+        if unawaited:
+            rows, points = rows[~rows["run_id"].isin(unawaited)], points[~points["run_id"].isin(unawaited)]
+        return cls(rows, points, factors, apart, measured=cls._of_measurements(study, tables))
+
+    @classmethod
+    def _of_measurements(cls, study: Study, tables: Tables) -> Observations | None:
+        """The measurements of throughput experiments; their repeats stand for seeds."""
+        names = [experiment.name for experiment in study.config.throughputs]
+        if not names:
+            return None
+        rows = tables.throughput.assign(run_id=tables.throughput["measurement_id"], seed=tables.throughput["repeat"])
+        members = rows.assign(experiment=rows["experiments"].str.split(";")).explode("experiment")
+        members = members[["experiment", "run_id", *MEASURED_FACTORS]].reset_index(drop=True)
+        return cls(
+            rows.set_index("run_id", drop=False), members, dict.fromkeys(names, MEASURED_FACTORS), MEASURED_FACTORS
+        )
+
+    def about(self, claim: Claim, metric: Metric) -> Observations:
+        """The rows that a claim is about: runs, or the measurements that have a value of its metric.
+
+        One rank communicates nothing: what is not defined there is no missing value. Raises NotThereError where it is
+        defined nowhere.
+        """
+        if self.measured is None or claim.experiment not in self.measured.factors:
+            return self
+        found = self.measured
+        if metric.name not in found.rows:
+            return found
+        has_value, is_done = found.rows[metric.name].notna(), found.rows["state"] == "finished"
+        own = found.members.loc[found.members["experiment"] == claim.experiment, "run_id"]
+        if is_done[own].any() and not has_value[own].any() and found.rows.loc[own, "state"].isin(ENDED).all():
+            why = ": one rank, or ZeRO stage 1" if metric.name in OF_AVERAGING else ""
+            raise NotThereError(f"{metric.name} is empty in all measurements of {claim.experiment}{why}")
+        kept = found.rows[has_value | ~is_done]
+        members = found.members[found.members["run_id"].isin(kept.index)]
+        return replace(found, rows=kept, members=members, spreads={}, found={})
+
+    @cached_property
+    def _members(self) -> dict[str, pd.DataFrame]:
+        """{experiment: its members}; looked up for every claim, which may be hundreds."""
+        return dict(iter(self.members.groupby("experiment", sort=False)))
+
+    @cached_property
+    def _experiments(self) -> dict[str, list[str]]:
+        """{run_id: experiments that it belongs to}"""
+        found: dict[str, list[str]] = {}
+        for name, own in self._members.items():
+            for run_id in own["run_id"]:
+                found.setdefault(run_id, []).append(name)
+        return found
 
     def groups(self, claim: Claim, metric: Metric, experiment: str) -> list[Group]:
         """The levels that a claim is about, in order, of each the cells that all of them have.
@@ -69,7 +130,10 @@ class Observations:
             raise CannotTestError(f"{factor} has levels that are no numbers: write `levels` in their order")
         if claim.levels and (ordered or claim.kind in {"better", "equivalent"}):
             levels = [next(there for there in levels if is_level(there, level)) for level in claim.levels]
-        return matched(self._at_levels(experiment, factor, levels, metric))
+        key = (experiment, factor, tuple(levels), metric)
+        if key not in self.found:
+            self.found[key] = matched(self._at_levels(experiment, factor, levels, metric))
+        return self.found[key]
 
     def sides(self, claim: Claim, metric: Metric) -> list[Group]:
         """The rows that the filters choose, a and maybe b, of each the cells that both have; raises as `groups`."""
@@ -90,12 +154,13 @@ class Observations:
 
     def cells_around(self, groups: Sequence[Group], metric: Metric) -> list[Cell]:
         """The cells of all experiments that rows of these groups belong to, whose runs have ended: for their spread."""
-        ids = pd.concat([group.rows["run_id"] for group in groups])
-        experiments = tuple(self.members.loc[self.members["run_id"].isin(ids), "experiment"].unique())
+        ids = [run_id for group in groups for run_id in group.rows["run_id"]]
+        named = {name for run_id in ids for name in self._experiments.get(run_id, ())}
+        experiments = tuple(name for name in self._members if name in named)
         if not experiments:
             return [cell for group in groups for cell in group.cells]
         if (experiments, metric) not in self.spreads:
-            around = self.members.loc[self.members["experiment"].isin(experiments), "run_id"].unique()
+            around = list(dict.fromkeys(run_id for name in experiments for run_id in self._members[name]["run_id"]))
             rows = self.rows.loc[around]
             rows = rows[rows["state"].isin(OUTCOMES) | is_summarised(rows)]
             self.spreads[experiments, metric] = list(make_group("", rows, metric, self._varying(rows)).cells)
@@ -117,7 +182,7 @@ class Observations:
         if factor not in self.factors[experiment]:
             known = suggestion(factor, list(self.factors[experiment])) if self.factors[experiment] else "it has none"
             raise NotThereError(f"{factor} is no factor of {experiment}: {known}")
-        own = self.members[self.members["experiment"] == experiment]
+        own = self._own(experiment)
         levels = own[factor].drop_duplicates().tolist()
         given = [level for level in levels if not _is_empty(level)]
         empty = [None] if keep_empty and len(given) < len(levels) else []
@@ -133,9 +198,13 @@ class Observations:
         told = label_factors(rows, others) if others else ()
         return [make_group(level, own, metric, told, told) for level, own in chosen.items()]
 
+    def _own(self, experiment: str) -> pd.DataFrame:
+        """The members of an experiment, which may have none."""
+        return self._members.get(experiment, self.members.iloc[:0])
+
     def _of(self, experiment: str) -> pd.DataFrame:
         """The rows of an experiment with its own levels: a run of several points may have those of another one."""
-        own = self.members[self.members["experiment"] == experiment]
+        own = self._own(experiment)
         return self.rows.loc[own["run_id"]].assign(**{name: own[name].to_numpy() for name in self.factors[experiment]})
 
     def _varying(self, rows: pd.DataFrame) -> list[str]:
@@ -149,6 +218,18 @@ class Observations:
         if ids.duplicated().any():
             count = ids[ids.duplicated()].nunique()
             raise CannotTestError(f"{count} of its runs stand in several cells: they are the same")
+
+
+def _unawaited(study: Study) -> set[str]:
+    """Runs that a plan leaves out, of cells with others that are carried out: their cells are complete without them.
+
+    A cell of which nothing is carried out stays, so that what is claimed of it is not run.
+    """
+    if not study.left_out:
+        return set()
+    there = [run for run_id, run in study.runs.items() if run_id not in study.left_out]
+    carried_out = {cell_key(run) for run in (*there, *(one.like for one in study.imported.values()))}
+    return {run_id for run_id in study.left_out if cell_key(study.runs[run_id]) in carried_out}
 
 
 def _rows(study: Study, tables: Tables) -> pd.DataFrame:

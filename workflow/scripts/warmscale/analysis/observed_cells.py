@@ -40,8 +40,10 @@ class Group:
     """Runs without a result."""
     without: int = 0
     """Finished runs without a value of the metric."""
-    left_out: int = 0
-    """Cells that the other groups do not have."""
+    left_out: tuple[str, ...] = ()
+    """Keys of cells that not all of the other groups have."""
+    by: tuple[str, ...] = ()
+    """Columns that a key joins."""
 
 
 def make_group(
@@ -62,13 +64,14 @@ def make_group(
     if value in rows and not pd.api.types.is_numeric_dtype(rows[value]):
         raise NotThereError(f"{metric.name} is no column of numbers")
     ended = summarised | rows["state"].isin([*OUTCOMES, "failed"])
+    what = "measurements" if "measurement_id" in rows else "runs"
     if not ended.all():
-        raise NotThereError(f"{(~ended).sum()} of {len(rows)} runs have not ended")
+        raise NotThereError(f"{(~ended).sum()} of {len(rows)} {what} have not ended")
     rows = rows.assign(key=_labels(rows, beside), cell=_labels(rows, apart))
     failed = int((rows["state"] == "failed").sum())
     rows = rows[rows["state"].isin(OUTCOMES) | summarised]
     if rows.empty:
-        raise NotThereError("all of its runs failed")
+        raise NotThereError(f"all of its {what} failed")
     without = int(rows[value].isna()[(rows["state"] == "finished")].sum()) if value in rows else 0
     where = style.level_label(level)
     found = {
@@ -77,7 +80,8 @@ def make_group(
     }
     if all(cell.runs == 0 for cell in found.values()):
         raise NotThereError(f"no row has a value of {metric.name}")
-    return Group(level, tuple(key for key, _ in found), tuple(found.values()), rows, value, failed, without)
+    keys = tuple(key for key, _ in found)
+    return Group(level, keys, tuple(found.values()), rows, value, failed, without, by=tuple(beside))
 
 
 def matched(groups: Sequence[Group]) -> list[Group]:
@@ -91,7 +95,7 @@ def matched(groups: Sequence[Group]) -> list[Group]:
             keys=tuple(key for key in group.keys if key in shared),
             cells=tuple(cell for key, cell in zip(group.keys, group.cells, strict=True) if key in shared),
             rows=group.rows[group.rows["key"].isin(shared)],
-            left_out=sum(key not in shared for key in group.keys),
+            left_out=tuple(key for key in group.keys if key not in shared),
         )
         for group in groups
     ]

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+import pandas as pd
+
 
 def provenance(outcomes: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
     """{what: its values, the number of runs behind each where there are several}, from the run.json of all runs."""
@@ -23,6 +25,16 @@ def provenance(outcomes: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
         "deterministic algorithms": _values("deterministic", outcomes),
         "newest run ended": [moment(max((attempt["ended"] for attempt in attempts), default=None))],
         "node-hours, all attempts": [f"{sum(outcome.get('node_hours') or 0.0 for outcome in outcomes):.3g}"],
+    }
+
+
+def measured_provenance(throughput: pd.DataFrame) -> dict[str, list[str]]:
+    """The same of a study of measurements alone, from their table."""
+    done = throughput[throughput["state"] == "finished"]
+    return {
+        "device": sorted(done["device_name"].dropna().unique()),
+        "ranks": [str(count) for count in sorted(done["ranks"].unique())],
+        "node-hours, all attempts": [f"{throughput['node_hours'].sum():.3g}"],
     }
 
 

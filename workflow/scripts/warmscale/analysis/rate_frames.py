@@ -61,7 +61,7 @@ def realised_frame(study: Study, points: pd.DataFrame, runs: pd.DataFrame, steps
 
 def _cells(study: Study, points: pd.DataFrame, by: list[str]) -> Iterator[pd.DataFrame]:
     """The points of every experiment, one for each `by`: experiment, level, factors, run_id."""
-    for experiment in study.config.experiments:
+    for experiment in study.config.trainings:
         own, names = level_points(points, experiment.name, factors_of(study, experiment.name))
         own = own.drop_duplicates(by)[["level", *names, "run_id"]]
         own.insert(0, "experiment", experiment.name)

@@ -23,7 +23,7 @@ def sources_section(study: Study, tables: Path) -> dict[str, Any]:
     """Files of a study of replayed results, what was taken as what, and what cannot be had from them."""
     replay = study.config.replay
     paths = {SOURCE_WORDS[source]: replay.paths(source) for source in SOURCES if replay.paths(source)}
-    without = [one.name for one in study.config.experiments if "curves" in one.figures and not has_epochs(study)]
+    without = [one.name for one in study.config.trainings if "curves" in one.figures and not has_epochs(study)]
     return {
         "paths": paths,
         "notes": [row["note"] for row in read_rows(tables / "notes.csv")],

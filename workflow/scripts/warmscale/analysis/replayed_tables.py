@@ -42,7 +42,7 @@ def _experiments_without_rows(study: Study, found: Imported) -> list[str]:
     rows = (*found.runs.rows, *found.cells.rows)
     return [
         f"experiments.{one.name}.where: {shown(one.where)} selects no row"
-        for one in study.config.experiments
+        for one in study.config.trainings
         if not any(is_in(row, one.where) for row in rows)
     ]
 
@@ -75,12 +75,12 @@ def _points(study: Study, found: Imported) -> list[dict[str, Any]]:
         for index, row in enumerate(found.cells.rows, start=1)
         for name in _experiments(study, row)
     ]
-    order = [experiment.name for experiment in study.config.experiments]
+    order = [experiment.name for experiment in study.config.trainings]
     return sorted(runs + cells, key=lambda row: order.index(row["experiment"]))
 
 
 def _experiments(study: Study, row: Mapping[str, Any]) -> list[str]:
-    return [experiment.name for experiment in study.config.experiments if is_in(row, experiment.where)]
+    return [experiment.name for experiment in study.config.trainings if is_in(row, experiment.where)]
 
 
 def _write(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], metrics: Sequence[str], stem: Path) -> None:

@@ -9,25 +9,28 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import pandas as pd
 import yaml
 
 from ..study import Study
 from ..study.metric import ACCURACIES
-from . import page_text, runs_page, style
-from .captions import STUDY_WIDE, caption, exponent_caption
-from .catalogue import FigureEntry, figures_of
+from . import runs_page, style
+from .captions import STUDY_WIDE, caption, exponent_caption, gradients_caption
+from .catalogue import COMPARISON, GRADIENTS, SCALING, FigureEntry, figures_of
 from .figures import partial_mark
 from .frames import final_frame
+from .gradient_page import gradients_section
 from .levels import experiment_factors, level_points
 from .metrics import chance_of
-from .missing import missing_text
-from .provenance import attempt_lines, failures, log_of, moment, provenance
+from .missing import awaited_measurements, awaited_states, missing_text
+from .provenance import failures, measured_provenance, provenance
 from .published import Records
 from .replay_page import sources_section
+from .scaling_captions import scaling_caption
+from .scaling_page import scaling_section
 from .statistics import cells
 from .tables import Tables
+from .templates import page_template
 from .verdict_page import claims_section, read_rows
 from .warmup_page import warmup_section
 
@@ -46,18 +49,27 @@ def page(
     claims, optima, exponents = (
         read_rows(made / "tables" / f"{table}.csv") for table in ("claims", "optimum", "exponent")
     )
-    return _template(template).render(
+    return page_template(template).render(
         study=study,
         states=runs_page.states(tables.runs),
         state_colors=style.STATE_COLORS,
         verdicts=claims_section(study, claims),
         warmup=warmup_section(optima, exponents),
-        experiments=[_experiment(study, tables, made / "figures", name.name) for name in study.config.experiments],
+        experiments=[_experiment(study, tables, made / "figures", name.name) for name in study.config.trainings],
         overall=[
             _figure(entry, made / "figures", f"{STUDY_WIDE[entry.kind]} {partial_mark(entry, study, tables)}".strip())
             for entry in figures_of(study)
             if entry.kind in STUDY_WIDE
         ],
+        gradients=gradients_section(
+            study, read_rows(made / "tables" / "gradients.csv"), _gradients_figure(study, tables, made / "figures")
+        ),
+        scaling=scaling_section(
+            [] if study.is_replayed else read_rows(made / "tables" / "scaling.csv"),
+            _scaling_figures(study, tables, made / "figures"),
+            {experiment.name: experiment.title or experiment.name for experiment in study.config.throughputs},
+            tables.throughput[tables.throughput["state"] == "failed"].to_dict("records"),
+        ),
         summaries=runs_page.summaries(tables.points),
         all_at_chance=not math.isnan(chance_of(study)),
         exponent_figures=_exponent_figures(study, tables, made / "figures", optima, exponents),
@@ -72,30 +84,19 @@ def page(
     )
 
 
-def _template(path: Path) -> jinja2.Template:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(path.parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    text = {"percent": page_text.fixed, "number": page_text.number, "counted": page_text.counted}
-    environment.filters |= {**text, "moment": moment, "log_of": log_of, "lines": attempt_lines}
-    return environment.get_template(path.name)
-
-
 def _recorded(study: Study, tables: Tables, records: Records) -> dict[str, Any]:
     """What only a page of trained runs has: what is missing, what went wrong, and where the runs come from."""
-    missing = records.missing
+    missing = [record for record in records.missing if record["run_id"] not in study.left_out]
+    measured_text = missing_text(awaited_measurements(tables.throughput, study)["state"], "measurement")
+    outcomes = [records.outcomes[run_id] for run_id in study.runs if run_id in records.outcomes]
     return {
         "sources": None,
-        "partial": missing_text(tables.runs["state"]),
+        "partial": ". ".join(filter(None, (missing_text(awaited_states(tables.runs, study)), measured_text))),
         "missing": missing,
         "named_at_the_top": NAMED_AT_THE_TOP,
         "failures": failures(records.all.values()),
         "not_ended": [record for record in missing if record["state"] != "failed"],
-        "provenance": provenance([records.outcomes[run_id] for run_id in study.runs if run_id in records.outcomes]),
+        "provenance": provenance(outcomes) if study.runs else measured_provenance(tables.throughput),
     }
 
 
@@ -116,10 +117,10 @@ def _experiment(study: Study, tables: Tables, figures: Path, name: str) -> dict[
     frame = final_frame(own, tables.runs, names, metric)
     summary = cells(frame, ["level", *names], metric)
     about = (summary, names, metric, chance_of(study), set(frame["metric_rule"]))
-    entries = [entry for entry in figures_of(study) if entry.experiment == name]
+    entries = [entry for entry in figures_of(study) if entry.experiment == name and entry.kind not in SCALING]
     return {
         "name": name,
-        "title": next(experiment.title for experiment in config.experiments if experiment.name == name) or name,
+        "title": next(experiment.title for experiment in config.trainings if experiment.name == name) or name,
         "factors": style.factors_label(names, 200) or "cell",
         "cells": cell_rows(frame, summary, metric),
         "has_diverged": bool(summary["diverged"].any()),
@@ -142,6 +143,25 @@ def _exponent_figures(
         frame = pd.read_csv(figures / f"{entry.name}.csv")
         shown.append(_figure(entry, figures, exponent_caption(frame, own, partial_mark(entry, study, tables))))
     return shown
+
+
+def _gradients_figure(study: Study, tables: Tables, figures: Path) -> dict[str, str] | None:
+    """The figure of gradients; None where none were measured."""
+    entry = next((entry for entry in figures_of(study) if entry.kind == GRADIENTS), None)
+    frame = pd.read_csv(figures / f"{GRADIENTS}.csv") if entry else pd.DataFrame()
+    if frame.empty:
+        return None
+    return _figure(entry, figures, gradients_caption(frame, partial_mark(entry, study, tables)))
+
+
+def _scaling_figures(study: Study, tables: Tables, figures: Path) -> list[dict[str, str]]:
+    """The figures of scaling, and the poster's comparison."""
+    entries = [entry for entry in figures_of(study) if entry.kind in (*SCALING, COMPARISON)]
+    frames = [pd.read_csv(figures / f"{entry.name}.csv", dtype={"level": str}) for entry in entries]
+    return [
+        _figure(entry, figures, scaling_caption(entry, frame, partial_mark(entry, study, tables)))
+        for entry, frame in zip(entries, frames, strict=True)
+    ]
 
 
 def cell_rows(frame: pd.DataFrame, summary: pd.DataFrame, metric: str) -> list[dict[str, Any]]:

@@ -54,6 +54,8 @@ def runs_schema() -> pa.Schema:
             ("metric_rule", pa.string()),
             ("attempts", pa.int64()),
             ("node_hours", pa.float64()),
+            ("nodes", pa.int64()),  # empty where it moved from one placement to another
+            ("ranks", pa.int64()),
             ("images_per_sec", pa.float64()),  # median over epochs
             ("device_name", pa.string()),
             ("imported", pa.string()),  # where it comes from, if it was not trained here

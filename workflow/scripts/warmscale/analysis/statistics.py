@@ -39,6 +39,16 @@ def summary(frame: pd.DataFrame, by: Sequence[str], value: str, confidence: floa
     return cells.assign(ci_low=cells["mean"] - half, ci_high=cells["mean"] + half)
 
 
+def geometric_summary(frame: pd.DataFrame, by: Sequence[str], value: str) -> pd.DataFrame:
+    """The same of values above 0 on their logarithms: geometric means, whose intervals do not reach 0.
+
+    sd is of the natural logarithms.
+    """
+    logs = np.log(frame[value].where(frame[value] > 0).astype(float))
+    found = summary(frame.assign(**{value: logs}), by, value)
+    return found.assign(**{name: np.exp(found[name]) for name in ("mean", "ci_low", "ci_high")})
+
+
 def cells(frame: pd.DataFrame, by: Sequence[str], value: str) -> pd.DataFrame:
     """What became of the seeds of every cell, and the summary of those with a result.
 

@@ -32,10 +32,16 @@ FACTOR_LABELS = {
     "warmup_epochs": "warmup (epochs)",
     "warmup_start": "warmup starts at",
     "warmup_step": "warmup step",
+    "worker_batch_size": "worker batch size (images)",
     "zero_init_residual": "zero-init of last gamma",
 }
 """Factors whose label is more than their name with spaces, with units."""
 
+GRADIENT_LABELS = {
+    "gradient_norm": "gradient norm",
+    "gradient_cosine": "cosine with\nlast gradient",
+    "update_to_weight": "update / weights",
+}
 METRIC_LABELS = {"top1": "top-1 validation accuracy (%)", "top5": "top-5 validation accuracy (%)"}
 RULE_LABELS = {
     "last": "its last epoch",
@@ -63,15 +69,20 @@ SEED_LINE = {"linewidth": 0.6, "alpha": 0.45}
 MEAN_LINE = {"linewidth": 1.7, "markersize": 4.2, "markeredgecolor": "white", "markeredgewidth": 0.5}
 SEED_POINT = {"markersize": 4.5, "markerfacecolor": "none", "markeredgewidth": 1.0, "linestyle": "none", "zorder": 3}
 MEAN_POINT = {"marker": "_", "markersize": 9, "markeredgewidth": 2.2}
+THIN_MEAN_LINE = {**MEAN_LINE, "linewidth": 1.2, "markersize": 3.4}
 INTERVAL_LINE = {"linewidth": 1.3, "linestyle": "-"}
 RANGE = {"color": DARK, "linewidth": 0.8}
 BAND = {"alpha": 0.16, "linewidth": 0}
+FAINT_BAND = {"alpha": 0.07, "linewidth": 0}
 ZOOM_FRAME = {"fill": False, "edgecolor": MID, "linewidth": 0.7, "zorder": 4}
 EXPECTED_LINE = {"color": "black", "linewidth": 0.7, "linestyle": (0, (1, 2)), "drawstyle": "steps-post"}
 EXPECTED_POINT = {"color": "black", "marker": ".", "markersize": 2.5, "linestyle": "none", "zorder": 4}
 NOTE = {"fontsize": 6, "color": MID}
 PARTIAL_MARK = {"fontsize": 6.5, "color": STATE_COLORS["failed"], "weight": "bold"}
 BLACK_EDGE = {"markeredgecolor": "black", "markeredgewidth": 0.7}
+IDEAL_LINE = {"linewidth": 0.9, "linestyle": (0, (4, 2)), "marker": "none", "zorder": 1.7}
+ABSENT_MARK = {"color": MID, "marker": "x", "markersize": 5, "markeredgewidth": 1.2, "linestyle": "none"}
+NOT_REACHED_MARK = {**SEED_POINT, "marker": "^", "markersize": 5.5, "markerfacecolor": "white"}
 DIVERGED_MARK = {"marker": "X", "markersize": 7, "linestyle": "none", **BLACK_EDGE}
 
 SETTINGS = {
@@ -123,6 +134,12 @@ class Look:
 def applied() -> Any:
     """Context in which figures are made and saved."""
     return mpl.rc_context(SETTINGS)
+
+
+def byte_unit(largest: float) -> tuple[str, float]:
+    """The unit that a number of bytes is shown in, and its bytes."""
+    units = {"GB": 1e9, "MB": 1e6, "kB": 1e3}
+    return next(((name, size) for name, size in units.items() if largest >= size), ("bytes", 1.0))
 
 
 def metric_label(metric: str) -> str:

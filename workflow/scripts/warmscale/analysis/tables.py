@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 
-from ..records import OUTCOMES
+from ..records import GRADIENT_COLUMNS, OUTCOMES
 from ..study import Study
 from ..study.levels import as_text, level_value
 from . import published
@@ -20,6 +20,7 @@ from .metrics import chance_level, run_metrics
 from .published import Records
 from .replayed_tables import make_replayed_tables
 from .schemas import EPOCHS, METRIC_COLUMNS, NO_FACTORS, STEPS, points_schema, runs_schema
+from .throughput_table import make_throughput_table, no_measurements
 
 FROM_OUTCOME = ("state", "failure_class", "diverged_step", "epochs_done", "node_hours", "device_name")
 
@@ -36,6 +37,8 @@ class Tables:
     """A row an experiment, cell and seed: which run it is, and the levels of its factors."""
     steps: pd.DataFrame
     """A row a run and audited step."""
+    throughput: pd.DataFrame = field(default_factory=no_measurements)
+    """A row a measurement; none of a study without any."""
 
 
 def make_tables(study: Study, results: Path, records: Records | None = None, folder: Path | None = None) -> None:
@@ -54,20 +57,21 @@ def make_tables(study: Study, results: Path, records: Records | None = None, fol
     columns = ["run_id", "epoch", "top1", "top5", "images_per_sec"]
     metrics = run_metrics(pd.read_parquet(tables / "epochs.parquet", columns=columns))
     published.write_described(runs_rows(study, records.all, metrics), runs_schema(), tables / "runs")
-    points = points_rows(study)
-    factors = dict.fromkeys(leaf for row in points for leaf in row if leaf not in NO_FACTORS)
-    schema = points_schema({leaf: [row.get(leaf) for row in points] for leaf in factors})
-    published.write_described([_as_types(row, schema) for row in points], schema, tables / "points")
+    published.write_described(*points_table(study), tables / "points")
+    if study.measurements:
+        make_throughput_table(study, results, tables)
 
 
 def read_tables(folder: Path) -> Tables:
     """Read the tables that `make_tables` wrote."""
-    rates = ["run_id", "step", "learning_rate", "expected_learning_rate"]
+    measured = folder / "throughput.parquet"
+    rates = ["run_id", "step", "learning_rate", "expected_learning_rate", *GRADIENT_COLUMNS]
     return Tables(
         runs=pd.read_parquet(folder / "runs.parquet"),
         epochs=pd.read_parquet(folder / "epochs.parquet"),
         points=pd.read_parquet(folder / "points.parquet"),
         steps=pd.read_parquet(folder / "steps.parquet", columns=rates),
+        throughput=pd.read_parquet(measured) if measured.exists() else no_measurements(),
     )
 
 
@@ -90,13 +94,28 @@ def _outcome(outcome: Mapping | None, measured: Mapping, rule: str, num_classes:
     if outcome is None:
         return {"state": "pending", "epochs_done": 0, "attempts": 0}
     row = {name: outcome.get(name) for name in FROM_OUTCOME} | {"attempts": len(outcome.get("attempts") or ())}
-    row["images_per_sec"] = measured.get("images_per_sec")
+    row |= {"images_per_sec": measured.get("images_per_sec")} | _place(outcome.get("attempts") or ())
     if outcome["state"] not in OUTCOMES:
         return row
     for column in METRIC_COLUMNS:
         chance = chance_level(column.partition("_")[0], num_classes)
         row[column] = chance if outcome["state"] == "diverged" else measured.get(column)
     return row | {metric: row[f"{metric}_{rule}"] for metric in ("top1", "top5")}
+
+
+def _place(attempts: Sequence[Mapping]) -> dict[str, int]:
+    """Nodes and ranks that carried out a run; empty where attempts that trained it had different ones."""
+    trained = [one for one in attempts if "world_size" in one and one.get("steps_done", 0) > one.get("steps_before", 0)]
+    places = {(one.get("nodes", 1), one["world_size"]) for one in trained}
+    return dict(zip(("nodes", "ranks"), *places, strict=True)) if len(places) == 1 else {}
+
+
+def points_table(study: Study) -> tuple[list[dict[str, Any]], pa.Schema]:
+    """The rows of `points`, and their types."""
+    rows = points_rows(study)
+    factors = dict.fromkeys(leaf for row in rows for leaf in row if leaf not in NO_FACTORS)
+    schema = points_schema({leaf: [row.get(leaf) for row in rows] for leaf in factors})
+    return [_as_types(row, schema) for row in rows], schema
 
 
 def points_rows(study: Study) -> list[dict[str, Any]]:

@@ -19,6 +19,11 @@ def is_published(folder: Path) -> bool:
     return all((folder / name).exists() for name in ("run.json", "epochs.csv", "steps.csv"))
 
 
+def is_measured(folder: Path) -> bool:
+    """The same of a measurement."""
+    return all((folder / name).exists() for name in ("measurement.json", "steps.csv"))
+
+
 def unpublished_run(results: Path, run_id: str, now: float) -> dict[str, Any]:
     """A record like run.json, as far as there is one; `failure` says in words how the run stands.
 

@@ -23,7 +23,7 @@ WORDS = {"supported": "supported", "refuted": "refuted", "inconclusive": "inconc
 TEXT = dict.fromkeys(
     ("claim", "statement", "kind", "verdict", "seeds_needed", "note", "metric", "estimand", "source", "experiment",
      "experiments", "factor", "of", "cell", "scaling", "levels", "bracketed", "plausible_levels", "levels_to_add",
-     "reason", "sizes", "power_law_fits", "refused"),
+     "reason", "level", "sizes", "power_law_fits", "refused"),
     str,
 )  # fmt: skip
 """Columns of text of the tables of verdicts: a level may be called NA or none."""

@@ -17,9 +17,11 @@ from .exponents import EXPONENT_COLUMNS, exponent_row, exponents
 from .frames import final_frame
 from .inference.verdict import Decision, decide, seeds_needed
 from .levels import experiment_factors, level_points
-from .looks import Look, claim_hash, now, number_of, read_looks, standing, write_looks
+from .looks import LOOKS, Look, claim_hash, now, number_of, read_looks, standing, write_looks
+from .noise_scale import NOISE_COLUMNS, noise_rows
 from .observations import Observations
 from .optima import OPTIMUM_COLUMNS, optimum_rows
+from .scaling_table import scaling_table
 from .statistics import cells
 from .tables import Tables
 
@@ -33,7 +35,6 @@ CELL_COLUMNS = (
     "seeds", "n", "mean", "sd", "ci_low", "ci_high", "diverged", "divergence_low", "divergence_high", "failed",
     "pending", "summarised",
 )  # fmt: skip
-LOOKS = "looks.csv"
 
 
 def make_verdicts(study: Study, tables: Tables, results: Path, folder: Path | None = None) -> None:
@@ -55,21 +56,26 @@ def make_verdicts(study: Study, tables: Tables, results: Path, folder: Path | No
         ("claims", CLAIM_COLUMNS, rows),
         ("optimum", OPTIMUM_COLUMNS, optimum_rows(study, observations)),
         ("exponent", EXPONENT_COLUMNS, own),
+        ("gradients", NOISE_COLUMNS, noise_rows(study, tables)),
     ):
         write_atomic(folder / f"{name}.csv", rows_to_csv([_as_text(row) for row in content], columns))
+    if not study.is_replayed:
+        write_atomic(folder / "scaling.csv", scaling_table(study, tables).to_csv(index=False, lineterminator="\n"))
     write_atomic(folder / "cells.csv", cells_table(study, tables).to_csv(index=False, lineterminator="\n"))
 
 
 def cells_table(study: Study, tables: Tables) -> pd.DataFrame:
     """A row a cell of each experiment: experiment, level (its label), metric, its factors, and `statistics.cells`."""
     metric, found = study.config.metric.name, []
-    for experiment in study.config.experiments:
+    for experiment in study.config.trainings:
         factors = experiment_factors(study, tables.points, experiment.name)
         own, names = level_points(tables.points, experiment.name, factors)
         rows = cells(final_frame(own, tables.runs, names, metric), ["level", *names], metric)
         rows.insert(0, "experiment", experiment.name)
         rows.insert(2, "metric", metric)
         found.append(rows)
+    if not found:  # a study of measurements
+        return pd.DataFrame(columns=["experiment", "level", "metric", *CELL_COLUMNS])
     table = pd.concat(found, ignore_index=True)
     last = [name for name in CELL_COLUMNS if name in table]
     return table[[*(name for name in table if name not in last), *last]]
@@ -89,8 +95,11 @@ def claim_rows(
     ]
     decisions = decide(evidence, looks=numbers, standing=stands, **rule)
     seeds = seeds_needed(evidence, decisions, max_seeds=config.max_seeds, **rule)
-    # no seed changes a verdict that stands
-    seeds = [None if number > config.max_looks else needed for needed, number in zip(seeds, numbers, strict=True)]
+    # no seed changes a verdict that stands, and the smallest effect has the unit of the study's metric
+    seeds = [
+        None if number > config.max_looks or one.metric.name != config.metric.name else needed
+        for one, needed, number in zip(tested, seeds, numbers, strict=True)
+    ]
     rows = [
         _row(one, decision, number, needed, study, _history(one, number, study, earlier))
         for one, decision, number, needed in zip(tested, decisions, numbers, seeds, strict=True)

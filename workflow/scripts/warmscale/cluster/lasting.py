@@ -64,6 +64,10 @@ class Lasting:
         self._live: dict[str, SubmittedJobInfo] = {}
         super().__post_init__(*given, **named)
 
+    def run_jobs(self, jobs: list[JobExecutorInterface]) -> None:
+        """Submit jobs, those of the highest priority first: schedulers begin with what came first."""
+        super().run_jobs(sorted(jobs, key=lambda job: -job.priority))
+
     def run_job(self, job: JobExecutorInterface) -> None:
         """Adopt the job that an earlier master submitted for this run, if it lives, else submit one."""
         self._leave_if_replaced()
@@ -244,7 +248,8 @@ class Lasting:
         """What any scheduler is told of the job of a run, but for its command."""
         return {
             "where": run.where,
-            "walltime_min": self.site.walltime_min(run.where.nodes),
+            "walltime_min": run.task.job["runtime"],
+            "alone": run.task.is_measured,
             "name": f"{run.study}:{run.run_id}",
             "log": log,
             "cwd": Path(self.workflow.workdir_init),

@@ -62,23 +62,24 @@ def bsub_words(
     walltime_min: int,
     command: str,
     avoid: Sequence[str] = (),
+    alone: bool = False,
 ) -> list[str]:
     """The words of a submission, for a call without a shell; `command` is one word for the shell of the first host.
 
-    `avoid`: hosts that the job must not get.
+    `avoid`: hosts that the job must not get; `alone`: it gets whole nodes.
     """
     words = ["bsub", "-J", name, "-o", str(log), "-e", str(log), "-env", "all"]
     words += ["-P", site.project] if site.project else []
     words += ["-q", site.queue] if site.queue else []
     words += ["-W", str(walltime_min)]
-    words += _easy_words(site, where) if site.style == "easy" else _plain_words(site, where)
+    words += _easy_words(site, where) if site.style == "easy" else _plain_words(site, where, alone)
     others = " && ".join(f"hname!='{host}'" for host in avoid)
     words += ["-R", f"select[{others}]"] if avoid else []
     return [*words, "-cwd", str(cwd), *site.extra, command]
 
 
-def _plain_words(site: Site, where: Where) -> list[str]:
-    share = site.share(where)
+def _plain_words(site: Site, where: Where, alone: bool) -> list[str]:
+    share = site.share(where, alone=alone)
     words = ["-n", str(where.nodes * share.slots), "-R", f"span[ptile={share.slots}]"]
     if share.memory_gb:
         words += ["-R", f"rusage[mem={share.memory_gb}GB]"]

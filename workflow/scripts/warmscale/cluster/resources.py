@@ -16,23 +16,26 @@ from .placement import Where
 from .site import Site, SiteError
 
 
-def rule_resources(site: Site, where: Where) -> dict[str, Any]:
+def rule_resources(site: Site, where: Where, walltime_min: int | None = None) -> dict[str, Any]:
     """What Snakemake shows of the job of a run; raises SiteError where the site has no such job.
 
-    Our executors make the words of bsub and sbatch from site and place themselves.
+    walltime_min: what a plan asks for instead of the site's limit, if the site has one and it is less. Our executors
+    make the words of bsub and sbatch from site and place themselves.
     """
     check(site, where)
-    minutes = site.walltime_min(where.nodes)
+    limit = site.walltime_min(where.nodes)
+    minutes = limit and min(walltime_min or limit, limit)
     return {"nodes": where.nodes, **({"runtime": minutes} if minutes else {})}
 
 
-def launch_plan(site: Site, where: Where, threads: int | None = None) -> LaunchPlan:
+def launch_plan(site: Site, where: Where, threads: int | None = None, *, alone: bool = False) -> LaunchPlan:
     """How the ranks of a run are started; raises SiteError where the site cannot.
 
-    `threads` are those of each rank where a job does not have its cores for itself, so on this machine.
+    `threads` are those of each rank where a job does not have its cores for itself, so on this machine; alone: the job
+    has whole nodes.
     """
     check(site, where)
-    share = site.share(where)
+    share = site.share(where, alone=alone)
     container = site.container
     return LaunchPlan(
         launcher=_launcher(site, where),
@@ -85,17 +88,21 @@ class Place:
     """For the program that carries it out, quoted for a shell."""
 
 
-def place_on(site: Site, where: Where) -> Place:
-    """Where and how on a site; raises SiteError where the site cannot."""
+def place_on(site: Site, where: Where, walltime_min: int | None = None, *, alone: bool = False) -> Place:
+    """Where and how on a site, maybe with a walltime that was planned; raises SiteError where the site cannot.
+
+    alone: its jobs get whole nodes of a scheduler.
+    """
     here = site.scheduler == "local"
-    plan = launch_plan(site, where, threads=1 if here else None)
-    words = {"plan": json.dumps(plan.to_json()), "walltime-min": site.walltime_min(where.nodes) or 0}
+    plan = launch_plan(site, where, threads=1 if here else None, alone=alone and not here)
+    job = rule_resources(site, where, walltime_min)
+    words = {"plan": json.dumps(plan.to_json()), "walltime-min": job.get("runtime", 0)}
     words["margin-sec"] = site.margin_sec
     gpu_share = site.cores * where.ranks // site.gpus if here and plan.gpus_per_node else 0
     return Place(
         where=where,
         plan=plan,
-        job=rule_resources(site, where),
+        job=job,
         threads=max(where.ranks, gpu_share) if here else 1,
         options=shlex.join(str(word) for name, value in words.items() for word in (f"--{name}", value)),
     )

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import lease
-from ..records import StateFolder, read_json, read_lines, write_json
+from ..records import StateFolder, published_files, read_json, read_lines, write_json
 from ..training import attempts
 from ..training.policy import was_asked_to_stop
 from ..training.publish import publish
@@ -32,7 +32,7 @@ class Settled(Enum):
 
 @dataclass(frozen=True)
 class RunJob:
-    """One run as the master sees it: where it is, and what it would publish."""
+    """One run, or one measurement, as the master sees it: where it is, and what it would publish."""
 
     study: str
     state: StateFolder
@@ -84,7 +84,7 @@ class RunJob:
 
     def is_published(self) -> bool:
         """Whether all that the rule declares is there."""
-        return all((self.published / name).exists() for name in ("run.json", "epochs.csv", "steps.csv"))
+        return all((self.published / name).exists() for name in published_files(self.content))
 
     def settle(self, job_id: str, why: str, node: str | None = None) -> Settled:
         """Look at what a job left that did not succeed.

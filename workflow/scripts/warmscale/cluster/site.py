@@ -13,6 +13,7 @@ from pydantic import Field, ValidationError, model_validator
 from ..config_files import read_config
 from ..study.config import Placement
 from ..study.errors import StudyError, explain, join_path
+from ..study.planning import HardwareName
 from ..study.recipe import Count, Strict
 from .gpus import visible_gpus
 from .placement import Where
@@ -114,6 +115,10 @@ class Site(Strict):
     """Limits by number of nodes, ascending; a job gets the first entry that it fits in."""
     margin_sec: Annotated[int, Field(ge=0)] = 120
     """A run pauses so long before its walltime: it writes a checkpoint then."""
+    eligible_jobs: Count | None = None
+    """Jobs of one user that the scheduler considers at a time: a plan starts no more together; null: no limit."""
+    hardware: HardwareName | None = None
+    """What its nodes are, for a plan's predictions until something is measured; null: as the study says, else cpu."""
     setup: list[Word] = []
     """Lines of shell before each launcher and each rank, as `module load cuda`; one that fails ends the attempt."""
     environment: dict[str, str | int] = {}
@@ -168,9 +173,12 @@ class Site(Strict):
                 return limit.minutes
         raise SiteError([f"{nodes} nodes are too many: walltime in site.yaml ends at up_to_nodes {limit.up_to_nodes}"])
 
-    def share(self, where: Where) -> Share:
-        """What a job gets of each of its nodes: all of it, unless it is one node of which it leaves GPUs to others."""
-        gpus = min(where.ranks_per_node, self.gpus) if self.placement.device != "cpu" else 0
+    def share(self, where: Where, *, alone: bool = False) -> Share:
+        """What a job gets of each of its nodes: all of it, unless it is one node of which it leaves GPUs to others.
+
+        alone: nothing may run beside it, so that it gets GPUs too that it leaves idle.
+        """
+        gpus = min(self.gpus if alone else where.ranks_per_node, self.gpus) if self.placement.device != "cpu" else 0
         whole = where.nodes > 1 or self.style == "easy" or gpus in {0, self.gpus}
 
         def part(amount: int) -> int:

@@ -78,10 +78,21 @@ WAITS = re.compile(
 
 
 def sbatch_words(
-    site: Site, *, where: Where, name: str, log: str | Path, cwd: str | Path, walltime_min: int, command: str
+    site: Site,
+    *,
+    where: Where,
+    name: str,
+    log: str | Path,
+    cwd: str | Path,
+    walltime_min: int,
+    command: str,
+    alone: bool = False,
 ) -> list[str]:
-    """The words of a submission, for a call without a shell; `command` is for the shell of the first node."""
-    share = site.share(where)
+    """The words of a submission, for a call without a shell; `command` is for the shell of the first node.
+
+    `alone`: the job gets whole nodes.
+    """
+    share = site.share(where, alone=alone)
     # append: a job that is requeued would else begin its log again
     words = ["sbatch", "--parsable", "--job-name", name, "--output", str(log), "--open-mode=append"]
     words += ["--export=ALL", "-D", str(cwd)]

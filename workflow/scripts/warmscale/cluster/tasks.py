@@ -1,4 +1,5 @@
-"""What rule `train` asks of the study for one run, and the file in which its batch job finds it.
+"""What rules `train` and `measure` ask of the study for one run or measurement, and the file in which its batch job
+finds it.
 
 Every batch job starts Snakemake again. With this file, which the master writes before it submits the job, that one
 expands no grid and imports no model of a config. Standard library only.
@@ -23,9 +24,10 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 @dataclass(frozen=True)
 class Task:
-    """One run, as rule `train` has to know it."""
+    """One run, as rule `train` has to know it, or one measurement, as rule `measure` has to."""
 
     run_id: str
+    """Of the run or the measurement."""
     content: str
     """Canonical JSON: what Snakemake compares."""
     results: str
@@ -40,6 +42,15 @@ class Task:
     """Cores of this machine that it takes up."""
     job: Mapping[str, Any]
     """What its job asks Snakemake's executor for."""
+    is_measured: bool = False
+    """Whether it is a measurement."""
+    reads_data: bool = True
+    """Whether it needs the index."""
+
+    @property
+    def target(self) -> str:
+        """What Snakemake calls its job on a command line."""
+        return f"measure:measurement={self.run_id}" if self.is_measured else f"train:run={self.run_id}"
 
 
 def leave_task(path: Path, task: Task) -> None:
@@ -61,7 +72,7 @@ def task_of_job(environment: Mapping[str, str], words: Sequence[str]) -> Task | 
     None where there is no such file, or not a whole one of ours: the study is expanded then, as by the master.
     """
     task = task_left(Path(environment.get(VARIABLE, "")))
-    return task if task and f"train:run={task.run_id}" in words else None
+    return task if task and task.target in words else None
 
 
 def with_known_signature(function: Function) -> Function:

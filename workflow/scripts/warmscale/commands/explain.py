@@ -80,6 +80,8 @@ def find_run_id(beginning: str, study: Study) -> str:
         return beginning if beginning in found else found[0]
     if found:
         raise UserError(f"{beginning} is the beginning of {len(found)} runs, of {found[0]} and {found[1]} for example")
+    if not study.runs:
+        raise UserError(f"{beginning} is no run of {study.name}, which has none")
     beginnings = {run_id[: len(beginning)]: run_id for run_id in reversed(study.runs)}
     meant = closest(beginning, list(beginnings))
     hint = (

@@ -117,7 +117,7 @@ def _look(arguments: argparse.Namespace, planned: tuple[str, dict] | None) -> tu
 
 
 def _planned(arguments: argparse.Namespace) -> tuple[str, dict] | None:
-    """Name and runs of the study of a config; raises UserError where it is none."""
+    """Name, runs and measurements of the study of a config; raises UserError where it is none."""
     if not arguments.configfile:
         return None
     from ..cli import UserError
@@ -131,7 +131,17 @@ def _planned(arguments: argparse.Namespace) -> tuple[str, dict] | None:
     runs = {
         run_id: {"epochs": run.content["epochs"], "total_steps": run.total_steps} for run_id, run in study.runs.items()
     }
-    return study.name, runs
+    return study.name, runs | _measured(study, arguments.results)
+
+
+def _measured(study: Any, results: Path) -> dict[str, Any]:
+    """Measurements of a study: those of the last call, which knew its site, else as this machine would have them."""
+    from ..monitoring.manifest import read_manifest
+    from ..monitoring.runs import MEASUREMENT
+
+    if manifest := read_manifest(f"{results}/{study.name}"):
+        return {one: planned for one, planned in manifest.runs.items() if one.startswith(MEASUREMENT)}
+    return {one: {"total_steps": each.total_steps} for one, each in study.measurements.items()}
 
 
 def _folders(arguments: argparse.Namespace) -> list[str]:

@@ -60,10 +60,12 @@ class Doctor:
         chosen = self.arguments.run and self.study.runs[find_run_id(self.arguments.run, self.study)]
         can_write = self._results()
         look = Look()
-        has_data = self._data(look)
+        has_data = self._reads_data and self._data(look)
         facts: dict[str, Any] = {}
         if self.arguments.no_job:
             pass
+        elif not self.study.runs:
+            self.findings.add(warn("job", "not started: the study has measurements only, and no run to try"))
         elif not (can_start and can_write):
             self.findings.add(warn("job", "not started: what is wrong above is in its way"))
         else:
@@ -88,7 +90,8 @@ class Doctor:
         if not self.findings.check("results folder", storage.writable, self.folder):
             return False
         self.findings.check("file system", storage.shared, self.folder, self.site.scheduler != "local")
-        self.findings.check("space", self._room)
+        if self.study.runs:  # measurements keep nothing
+            self.findings.check("space", self._room)
         return True
 
     def _room(self) -> Lines:
@@ -117,6 +120,10 @@ class Doctor:
             checkpoint_bytes=3 * weights * (2 if any(run.recipe.precision == "fp64" for run in runs) else 1),
             keep_weights=self.study.config.placement.keep_weights,
         )
+
+    @property
+    def _reads_data(self) -> bool:
+        return bool(self.study.runs) or any(each.reads_data for each in self.study.measurements.values())
 
     def _data(self, look: Look) -> bool:
         config = self.study.config.dataset

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from ..cluster import placement as placements
+from ..cluster.alone import lack, left_out_lines
 from ..cluster.lsf import hosts_of_job
 from ..cluster.placement import PlacementError, Where
 from ..cluster.resources import place_on
@@ -97,13 +99,22 @@ def study_lines(config_file: Path, site: Site, found: list[Study]) -> Lines:
             yield fail("study", f"{config_file}: {line}")
         return
     found.append(study)
-    yield ok("study", f"{config_file}: {study.name}, {counted(len(study.runs), 'run')}")
+    measured = f", {counted(len(study.measurements), 'measurement')}" if study.measurements else ""
+    yield ok("study", f"{config_file}: {study.name}, {counted(len(study.runs), 'run')}{measured}")
     yield from placement_lines(study, site)
 
 
 def placement_lines(study: Study, site: Site) -> Lines:
-    """Where all runs go."""
+    """Where all runs go, and all measurements."""
     wheres = Counter(study.where(run) for run in study.runs.values())
+    yield from _place_lines(wheres, site, "run")
+    for line in left_out_lines(study.measurements.values(), site):
+        yield warn("placement", line)
+    measured = Counter(each.where for each in study.measurements.values() if not lack(site, each.where))
+    yield from _place_lines(measured, site, "measurement")
+
+
+def _place_lines(wheres: Mapping[Where, int], site: Site, what: str) -> Lines:
     wrong = {}
     for where in wheres:
         try:
@@ -111,8 +122,8 @@ def placement_lines(study: Study, site: Site) -> Lines:
         except (SiteError, PlacementError) as error:
             wrong[where] = str(error)
     for where, line in wrong.items():
-        yield fail("placement", f"{counted(wheres[where], 'run')}: {line}")
-    fine = [f"{counted(count, 'run')} on {shown(where)}" for where, count in wheres.items() if where not in wrong]
+        yield fail("placement", f"{counted(wheres[where], what)}: {line}")
+    fine = [f"{counted(count, what)} on {shown(where)}" for where, count in wheres.items() if where not in wrong]
     if fine:
         yield ok("placement", some(fine, 5))
 

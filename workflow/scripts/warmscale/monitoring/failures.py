@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Iterator, Sequence
 
 from .files import last_lines, read_object
-from .runs import RunStatus
+from .runs import MEASUREMENT, RunStatus, counted, record_of
 from .text import count, duration
 
 LOG_LINES = 5
@@ -52,21 +52,20 @@ def rerun_command(command: str, folder: str, run_id: str) -> str:
     """The command for one run only. Its file comes first: --configfile would take it for one of its own."""
     words = shlex.split(command)
     place = next((number for number, word in enumerate(words, 1) if os.path.basename(word) == "snakemake"), len(words))
-    return shlex.join([*words[:place], f"{folder}/runs/{run_id}/run.json", *words[place:]])
+    return shlex.join([*words[:place], record_of(folder, run_id), *words[place:]])
 
 
 def _commands(folder: str, runs: Sequence[RunStatus], command: str, under_way: bool) -> list[str]:
     if not runs:
         return []
-    failed = sum(run.state == "failed" for run in runs)
-    missing = len(runs) - failed
-    parts = [f"{count(failed, 'run')} failed"] if failed else []
+    failed = [run for run in runs if run.state == "failed"]
+    missing = len(runs) - len(failed)
+    parts = [f"{counted(failed)} failed"] if failed else []
     if missing:
-        parts.append(
-            f"{missing} {'is' if missing == 1 else 'are'} missing" if failed else f"{count(missing, 'run')} missing"
-        )
+        parts.append(f"{missing} {'is' if missing == 1 else 'are'} missing" if failed else f"{counted(runs)} missing")
+    does = "measures" if all(run.run_id.startswith(MEASUREMENT) for run in runs) else "trains"
     when = "when the workflow has ended, the same command" if under_way else "the same command"
-    what = "tries again, and trains nothing else" if failed else "trains what is missing, and nothing else"
+    what = f"tries again, and {does} nothing else" if failed else f"{does} what is missing, and nothing else"
     one = "only it" if len(runs) == 1 else "only the first of them"
     return [
         f"{', '.join(parts)}; {when} {what}:",
@@ -126,5 +125,5 @@ def _logs(folder: str, run: RunStatus, job: dict) -> Iterator[str]:
     if job.get("log"):
         yield str(job["log"])
     yield f"{logs}/rank0.log"
-    yield f"{folder}/logs/train/{run.run_id}.log"
+    yield f"{folder}/logs/{'measure' if run.run_id.startswith(MEASUREMENT) else 'train'}/{run.run_id}.log"
     yield f"{logs}/launch.log"  # where it was once

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
-from ..records import EPOCH_COLUMNS
+from ..records import EPOCH_COLUMNS, GRADIENT_COLUMNS
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
@@ -62,10 +62,9 @@ def last_epoch(path: str) -> dict[str, str]:
     text = read_text(path, TAIL_BYTES) or ""
     line = text[: text.rfind("\n") + 1].rstrip("\n").rpartition("\n")[2]
     cells = line.split(",")
-    # another number: the columns of an older version, or what is left of a row
-    return (
-        dict(zip(EPOCH_COLUMNS, cells, strict=True)) if len(cells) == len(EPOCH_COLUMNS) and cells[1].isdigit() else {}
-    )
+    # files of before lack the last columns; another number is what is left of a row
+    is_whole = len(cells) in (len(EPOCH_COLUMNS), EPOCH_COLUMNS.index(GRADIENT_COLUMNS[0]))
+    return dict(zip(EPOCH_COLUMNS, cells, strict=False)) if is_whole and cells[1].isdigit() else {}
 
 
 def last_lines(path: str, count: int) -> list[str]:

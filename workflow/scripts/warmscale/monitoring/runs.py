@@ -8,6 +8,7 @@ from typing import Any
 
 from ..records import OUTCOMES
 from .files import heartbeat, last_epoch, read_object, read_objects
+from .text import count
 
 STATES = ("finished", "diverged", "running", "queued", "paused", "pending", "lost?", "failed")
 """In the order in which they are counted for a reader."""
@@ -16,9 +17,13 @@ SILENT_SEC = 120.0
 """After so long without a heartbeat (one in 5 s) a run is no longer believed to be alive."""
 
 
+MEASUREMENT = "tp-"
+"""Ids of measurements begin so."""
+
+
 @dataclass(frozen=True)
 class RunStatus:
-    """What is known of a run."""
+    """What is known of a run, or of a measurement, which has neither epochs nor metrics."""
 
     run_id: str
     state: str
@@ -146,9 +151,22 @@ def _going(
     return replace(run, eta_sec=eta, images_per_sec=rate)
 
 
+def counted(runs: Sequence[RunStatus]) -> str:
+    """`3 runs`, `3 runs and 1 measurement`, `1 measurement`."""
+    measured = sum(run.run_id.startswith(MEASUREMENT) for run in runs)
+    parts = [count(len(runs) - measured, "run")] if len(runs) > measured or not measured else []
+    return " and ".join([*parts, *([count(measured, "measurement")] if measured else [])])
+
+
+def record_of(study: str, run_id: str) -> str:
+    """Path of the published record of a run, or of a measurement."""
+    is_measurement = run_id.startswith(MEASUREMENT)
+    return f"{study}/throughput/{run_id}/measurement.json" if is_measurement else f"{study}/runs/{run_id}/run.json"
+
+
 def published_run(study: str, run_id: str) -> RunStatus:
     """The run as its published record has it, for results that came without the private state."""
-    record = read_object(f"{study}/runs/{run_id}/run.json")
+    record = read_object(record_of(study, run_id))
     attempts = record.get("attempts") or [{}]
     state = record.get("state", "pending")
     return RunStatus(

@@ -12,7 +12,7 @@ from typing import Any
 from ..records import OUTCOMES
 from .files import heartbeat, names_in, read_all, read_object
 from .manifest import NAME, read_manifest
-from .runs import SILENT_SEC, UNDER_WAY, RunStatus, published_run, read_run
+from .runs import MEASUREMENT, SILENT_SEC, UNDER_WAY, RunStatus, published_run, read_run
 
 DEFAULT_CONFIG = "config/config.yaml"
 """The one that the Snakefile takes by itself."""
@@ -70,7 +70,10 @@ def read_study(
     manifest = read_manifest(folder)
     if planned is None and manifest:
         planned = manifest.runs
-    states, published = set(names_in(f"{folder}/state")), set(names_in(f"{folder}/runs"))
+    elif manifest:  # which measurements there are depends on the site, which a config does not know
+        planned = {**planned, **{one: of for one, of in manifest.runs.items() if one.startswith(MEASUREMENT)}}
+    states = set(names_in(f"{folder}/state"))
+    published = {*names_in(f"{folder}/runs"), *names_in(f"{folder}/throughput")}
     known = states | published
 
     def read(run_id: str) -> RunStatus:
@@ -98,7 +101,7 @@ def _is_under_way(folder: str, runs: list[RunStatus], now: float) -> bool:
 def study_folders(results: str) -> list[str]:
     """Folders under `results` that a study has written to."""
     folders = [f"{results}/{name}" for name in sorted(names_in(results))]
-    marks = ("state", "runs", NAME)
+    marks = ("state", "runs", "throughput", NAME)
     return [folder for folder in folders if any(os.path.exists(f"{folder}/{mark}") for mark in marks)]
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from .files import read_all
-from .runs import STATES, RunStatus, with_metrics
+from .runs import STATES, RunStatus, counted, with_metrics
 from .studies import StudyStatus
 from .text import bar, coloured, count, cut, duration, percent
 
@@ -76,7 +76,7 @@ def summary_lines(study: StudyStatus, screen: Screen) -> list[str]:
     ]
     if (eta := study.eta_sec) is not None:
         facts.append(f"{duration(eta)} left at this rate")
-    lines = [f"{study.folder}: {count(len(study.runs), 'run')}: {', '.join(states)}", ", ".join(facts)]
+    lines = [f"{study.folder}: {counted(study.runs)}: {', '.join(states)}", ", ".join(facts)]
     if not study.under_way and (counts["running"] or counts["queued"]):
         lines.append("No Snakemake works on it any more: jobs go on by themselves, the same command takes them over")
     if not study.is_complete:

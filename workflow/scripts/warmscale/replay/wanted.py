@@ -22,7 +22,7 @@ def read_replayed(study: Study) -> Imported:
 
 def referenced_columns(study: Study) -> list[str]:
     """Columns that experiments and claims of replayed results name: they tell cells apart."""
-    named = [column for experiment in study.config.experiments for column in experiment.where]
+    named = [column for experiment in study.config.trainings for column in experiment.where]
     for claim in study.config.claims:
         exponent = [claim.varied, claim.of] if claim.kind == "exponent" else []
         named += [*([claim.factor] if claim.factor else []), *exponent, *(claim.a or ()), *(claim.b or ())]

@@ -6,13 +6,16 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from .claims import Claim
-from .config import Analysis
+from .config import Analysis, ThroughputExperiment
 from .errors import join_path, shown, suggestion
 from .levels import is_in, is_level
 from .run import Run
 
 if TYPE_CHECKING:
     from .study import Point
+
+MEASURED_FACTORS = ("worker_batch_size", "nodes", "ranks_per_node", "workers")
+"""What the measurements of a throughput experiment differ in."""
 
 
 def claim_errors(config: Analysis, runs: Mapping[str, Run], points: Iterable[Point]) -> list[str]:
@@ -21,6 +24,7 @@ def claim_errors(config: Analysis, runs: Mapping[str, Run], points: Iterable[Poi
     Of a study of replayed results, which has neither runs nor points here, levels and columns are not known yet.
     """
     names = [experiment.name for experiment in config.experiments]
+    measured = {experiment.name: experiment for experiment in config.throughputs}
     ids = [claim.id for claim in config.claims]
     lines = [f"claims.{name}: stands twice; ids must differ" for name in ids if ids.count(name) > 1]
     levels = _levels(points)
@@ -28,6 +32,11 @@ def claim_errors(config: Analysis, runs: Mapping[str, Run], points: Iterable[Poi
     for claim in config.claims:
         path = join_path("claims", claim.id)
         found = [*_name_errors(claim, path, names)]
+        if not found and measured:
+            found += _measured_errors(claim, path, measured, bool(runs))
+        if claim.experiment in measured:
+            lines += found
+            continue
         if claim.paired and not runs:
             found.append(f"{path}.paired: of replayed runs it is not known what those with the same seed share")
         if runs and not found:
@@ -53,6 +62,38 @@ def _name_errors(claim: Claim, path: str, names: Collection[str]) -> Iterator[st
         for name in given:
             if name not in names:
                 yield f"{path}.{key}: {name} is no experiment; {suggestion(name, list(names))}"
+
+
+def _measured_errors(
+    claim: Claim, path: str, measured: Mapping[str, ThroughputExperiment], has_runs: bool
+) -> Iterator[str]:
+    """What is wrong with a claim on measurements, or with one on runs of a study that has measurements."""
+    for name in claim.experiments or []:
+        if name in measured:
+            yield f"{path}.experiments: {name} has measurements; an exponent is of runs"
+    experiment = measured.get(claim.experiment)
+    if experiment is None:
+        if claim.a and not has_runs:
+            yield f"{path}.a: filters choose runs, and the study has none; use experiment, factor and levels"
+        return
+    if claim.a:
+        yield f"{path}.a: filters choose runs, and {claim.experiment} has measurements; use factor and levels"
+        return
+    if claim.metric is None:
+        yield f"{path}.metric: is missing: measurements have no accuracy; name a column of tables/throughput.csv"
+    if claim.paired:
+        yield f"{path}.paired: repeats of a measurement have nothing in common"
+    if claim.varied not in MEASURED_FACTORS:
+        known = suggestion(claim.varied, list(MEASURED_FACTORS))
+        yield f"{path}.factor: {claim.varied} is no factor of experiment {claim.experiment}; {known}"
+        return
+    there = getattr(experiment, claim.varied)  # None: known with the placement only
+    of = f"level of {claim.varied} in {claim.experiment}"
+    given = {"level": [claim.level] if "level" in claim.model_fields_set else [], "levels": claim.levels or []}
+    for key, wanted in given.items():
+        for level in wanted if there else ():
+            if not any(is_level(known, level) for known in there):
+                yield f"{path}.{key}: {shown(level)} is no {of}: {shown(there)}"
 
 
 def _level_errors(claim: Claim, path: str, levels: Mapping[str, Mapping[str, list[Any]]]) -> Iterator[str]:

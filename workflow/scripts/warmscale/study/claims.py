@@ -60,9 +60,10 @@ class Claim(Strict):
     `level` of `factor` against every other level. increasing, decreasing: the metric along `factor`. above, below: the
     mean against `value`. exponent: of the best `factor` as a power of `of`."""
     metric: Metric | None = None
-    """Instead of the study's; any column of numbers in tables/runs.csv."""
+    """Instead of the study's; any column of numbers in tables/runs.csv, of measurements in tables/throughput.csv."""
     experiment: str | None = None
-    """Name of the experiment that the rows are of; with `a` and `b`: only rows of it."""
+    """Name of the experiment that the rows are of; with `a` and `b`: only rows of it. Of one of kind throughput its
+    measurements are compared: by worker_batch_size, nodes, ranks_per_node or workers, with a `metric`."""
     factor: str | None = None
     """Factor of that experiment. Default for an exponent: warmup_epochs."""
     level: Any = None

@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from .claims import Claim
 from .metric import Metric, TrainedMetric
+from .planning import Budget, Planning
 from .recipe import Count, Fraction, NonNegative, Number, Percent, Positive, Seed, Strict
 from .replay import Replay
 
@@ -135,6 +137,8 @@ class Experiment(Strict):
 
     name: Name
     """Its figures are called <name>-<kind>."""
+    kind: Literal["training", "throughput"] = "training"
+    """training: a grid of runs. throughput: steps that are timed at several places, with keys of its own."""
     title: str = ""
     """Heading of its figures; the name if there is none."""
     grid: dict[str, Annotated[list[Any], Field(min_length=1)]] = {}
@@ -151,6 +155,53 @@ class Experiment(Strict):
     """curves: accuracy over epochs. final: accuracy over the levels of the first factor."""
     zoom: Zoom = Zoom()
     """A second window beside the whole of the curves."""
+
+
+class ThroughputExperiment(Strict):
+    """Steps that are timed, not trained: a measurement for each number of nodes, ranks, workers and batch."""
+
+    name: Name
+    """Its figures are called <name>-<kind>."""
+    kind: Literal["throughput"]
+    """What tells it from a grid of runs."""
+    title: str = ""
+    """Heading of its figures; the name if there is none."""
+    recipe: dict[str, Any] = {}
+    """Values of the recipe that this experiment changes; its schedule and its mini-batch are not asked for."""
+    nodes: Annotated[list[Count], Field(min_length=1)] = [1]
+    """Numbers of nodes."""
+    ranks_per_node: Annotated[list[Count], Field(min_length=1)] | None = None
+    """Ranks on each of them; null: the placement's."""
+    worker_batch_size: Annotated[list[Count], Field(min_length=1)]
+    """Images of a worker in a step."""
+    workers: Annotated[list[Count], Field(min_length=1)] | None = None
+    """So many workers, whatever the ranks: strong scaling. null: one worker a rank, weak scaling."""
+    steps: Annotated[int, Field(ge=1, le=100_000)] = 40
+    """Timed steps: so many whole ones, so many without averaging gradients, so many averages alone."""
+    warmup_steps: Annotated[int, Field(ge=0, le=100_000)] = 10
+    """Steps before those, which are not timed."""
+    repeats: Annotated[int, Field(ge=1, le=100)] = 3
+    """Measurements of each point, each by processes of its own."""
+    minutes: Count = 15
+    """Most that the batch job of a measurement may take, start and all, up to the site's limit; on this machine any."""
+    data: Literal["synthetic", "dataset"] = "synthetic"
+    """synthetic: the same images again and again, made on the device. dataset: what the loader delivers."""
+
+
+KINDS = {"kind=training": Experiment, "kind=throughput": ThroughputExperiment}
+"""{tag: model} of an entry of `experiments`; the tags stand in pydantic's locations."""
+
+
+def kind_tag(entry: Any) -> str:
+    """The tag of an entry; what is no throughput experiment is meant to be a training."""
+    kind = entry.get("kind") if isinstance(entry, Mapping) else getattr(entry, "kind", None)
+    return "kind=throughput" if kind == "throughput" else "kind=training"
+
+
+AnyExperiment = Annotated[
+    Annotated[Experiment, Tag("kind=training")] | Annotated[ThroughputExperiment, Tag("kind=throughput")],
+    Discriminator(kind_tag),
+]
 
 
 ZERO_1_ONLY = ("sgd", "fp32")
@@ -208,6 +259,13 @@ class Placement(Strict):
     """A checkpoint at the end of each epoch (null), or every so many minutes; always when paused."""
     audit_every_steps: Count = 50
     """The schedule audit records and checks every Nth step on all ranks."""
+    gradients: bool = True
+    """Gradient norms and noise, and how far updates go, are measured; the weights stay what they are, bit by bit. Not
+    at zero_stage 1."""
+    gradients_every_steps: Count = 20
+    """At every Nth step; an epoch's row has the means over it."""
+    gradients_first_epochs: Annotated[int, Field(ge=0)] = 5
+    """In so many epochs each of those steps has a row of its own."""
     keep_weights: bool = False
     """Keep the last checkpoint of a finished run."""
 
@@ -263,10 +321,24 @@ class StudyConfig(Analysis):
     """Drawn as a line in figures, in percent."""
     seeds: Seeds = 1
     """A number of seeds, 1 to n, or the seeds themselves; an experiment or an extra point may have its own."""
-    experiments: Annotated[list[Experiment], Field(min_length=1)]
-    """The grids. Points that experiments share are trained once."""
+    experiments: Annotated[list[AnyExperiment], Field(min_length=1)]
+    """The grids, and what is measured. Points that experiments share are trained once, or measured once."""
     imported: Replay | None = Field(default=None, alias="import")
     """Results that are there already, for cells of these experiments: what they stand for is not trained."""
+    planning: Planning = Planning()
+    """What `snakemake plan` assumes and aims at."""
+    budget: Budget | None = None
+    """What the study may use, so that a plan chooses; null: as much as all of it needs."""
+
+    @property
+    def trainings(self) -> list[Experiment]:
+        """The experiments that have runs."""
+        return [experiment for experiment in self.experiments if experiment.kind == "training"]
+
+    @property
+    def throughputs(self) -> list[ThroughputExperiment]:
+        """The experiments that have measurements."""
+        return [experiment for experiment in self.experiments if experiment.kind == "throughput"]
 
 
 class ReplayedExperiment(Strict):
@@ -293,3 +365,13 @@ class ReplayedConfig(Analysis):
     """How often verdicts may be asked for while rows are added. Each look has 1 / max_looks of the risk."""
     experiments: Annotated[list[ReplayedExperiment], Field(min_length=1)] = [ReplayedExperiment(name="all")]
     """Which rows belong together; default: all of them."""
+
+    @property
+    def trainings(self) -> list[ReplayedExperiment]:
+        """All of them: their runs are there already."""
+        return self.experiments
+
+    @property
+    def throughputs(self) -> list[ThroughputExperiment]:
+        """None."""
+        return []

@@ -11,12 +11,12 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from .claims import ID_PATTERN
-from .config import NAME_PATTERN
+from .config import KINDS, NAME_PATTERN
 from .metric import COLUMN_PATTERN
 from .recipe import OWN_MODEL_PATTERN
 
 KEY_ERRORS = {"extra_forbidden", "invalid_key"}
-UNION_MEMBERS = {"WarmupRule", "int", "float", "str", "bool", "[key]"}
+UNION_MEMBERS = {"WarmupRule", "int", "float", "str", "bool", "[key]", *KINDS}
 """How pydantic names the members of a union in a location, beside those that begin with their kind."""
 PATTERNS = {
     NAME_PATTERN: "lower-case letters, digits, - and _, a letter first",
@@ -78,7 +78,7 @@ def explain(error: ValidationError, model: type[BaseModel], but: Collection[str]
     # findings about a value and inside it: the value is a union's, the deeper finding about the member that was meant
     hidden = {place[:length] for place in by_location for length in range(len(place))}
     unknown = [place for place, items in by_location.items() if items[0]["type"] in KEY_ERRORS]
-    meant = {(*place[:-1], closest(place[-1], _known_keys(model, place[:-1]))) for place in unknown}
+    meant = {(*place[:-1], closest(place[-1], _known_keys(model, by_location[place][0]))) for place in unknown}
     hidden |= {place for place, items in by_location.items() if items[0]["type"] == "missing" and place in meant}
     return [(place, _message(items, place, model)) for place, items in by_location.items() if place not in hidden]
 
@@ -100,7 +100,7 @@ def _message(items: Sequence[Mapping[str, Any]], location: tuple, model: type[Ba
     """One message for all that pydantic says about one value: for a union, an item a member."""
     first = items[0]
     if first["type"] in KEY_ERRORS:
-        return f"is not a known key: {suggestion(location[-1], _known_keys(model, location[:-1]))}"
+        return f"is not a known key: {suggestion(location[-1], _known_keys(model, first))}"
     if first["type"] == "missing":
         return "is missing"
     if first["type"] == "value_error":
@@ -142,9 +142,10 @@ def _number_hint(items: Sequence[Mapping[str, Any]]) -> str:
     return ""
 
 
-def _known_keys(model: type[BaseModel], location: tuple) -> list[str]:
-    """The keys of the model that a location leads to."""
-    for part in location:
+def _known_keys(model: type[BaseModel], item: Mapping[str, Any]) -> list[str]:
+    """The keys of the model that the location of an unknown one leads to."""
+    for part in item["loc"][:-1]:
+        model = KINDS.get(part, model)
         fields = {field.alias or name: field for name, field in model.model_fields.items()}
         if part not in fields:
             continue

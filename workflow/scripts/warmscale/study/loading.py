@@ -18,13 +18,17 @@ from .config import (
     ReplayedExperiment,
     Seeds,
     StudyConfig,
+    ThroughputExperiment,
+    kind_tag,
 )
 from .errors import StudyError, closest, explain, join_path, shown
 from .grid import Values, grid_errors, grid_points, repeated_leaves, repeated_seeds, seed_list, too_large
+from .planning_errors import planning_errors
 from .point_errors import leaf_errors, validated
 from .recipe import Count, leaf_value, leaves
 from .run import Run, make_runs
 from .study import Point, Study, where
+from .throughput import Measurement, expand_throughputs
 
 Config = TypeVar("Config", bound=Analysis)
 
@@ -63,7 +67,9 @@ def _load_trained(raw: Mapping[str, Any]) -> Study:
     config, lines = _parse(raw, StudyConfig)
     num_train_images, experiments, study_seeds = _usable_parts(raw, config)
     lines += repeated_seeds(study_seeds, "seeds")
-    lines += [line for experiment in experiments for line in grid_errors(experiment)]
+    throughputs = [experiment for experiment in experiments if experiment.kind == "throughput"]
+    trainings = [experiment for experiment in experiments if experiment.kind == "training"]
+    lines += [line for experiment in trainings for line in grid_errors(experiment)]
     lines += _repeated_names(experiments)
     base = None
     if isinstance(raw.get("recipe"), Mapping):
@@ -71,7 +77,7 @@ def _load_trained(raw: Mapping[str, Any]) -> Study:
         lines += [*repeated_leaves(raw["recipe"], "recipe"), *leaf_errors(base)]
     runs: dict[str, Run] = {}
     points: dict[tuple, Point] = {}
-    for experiment in experiments:
+    for experiment in trainings:
         factors = _factors(experiment)
         for recipe, seeds, errors in _expand(experiment, base, num_train_images, study_seeds):
             lines += errors
@@ -82,14 +88,17 @@ def _load_trained(raw: Mapping[str, Any]) -> Study:
                 runs.setdefault(run.run_id, run)
                 key = (experiment.name, tuple(levels.items()), run.seed)
                 points.setdefault(key, Point(experiment.name, levels, run.seed, run.run_id))
+    measurements, wrong = expand_throughputs(throughputs, base, config)
+    lines += wrong
     if config and config.placement.zero_stage:
-        lines += [line for run in runs.values() for line in _zero_errors(run)]
+        lines += [line for each in (*runs.values(), *measurements.values()) for line in _zero_errors(each)]
     lines += [line for run in runs.values() for line in _node_errors(config.placement, run)]
     if config and not lines:
         lines += claim_errors(config, runs, points.values())
+        lines += planning_errors(config, runs)
     if lines or config is None:
         raise StudyError(lines)
-    study = Study(config, dict(raw), runs, tuple(points.values()))
+    study = Study(config, dict(raw), runs, tuple(points.values()), measurements=measurements)
     if not config.imported:
         return study
     from ..replay.errors import ReplayError
@@ -101,7 +110,7 @@ def _load_trained(raw: Mapping[str, Any]) -> Study:
         raise StudyError(error.lines) from error
 
 
-def _repeated_names(experiments: Sequence[Experiment | ReplayedExperiment]) -> list[str]:
+def _repeated_names(experiments: Sequence[Experiment | ThroughputExperiment | ReplayedExperiment]) -> list[str]:
     names = [experiment.name for experiment in experiments]
     return [f"experiments.{name}: stands twice; names must differ" for name in names if names.count(name) > 1]
 
@@ -115,7 +124,7 @@ def _node_errors(placement: Placement, run: Run) -> list[str]:
     return []
 
 
-def _zero_errors(run: Run) -> list[str]:
+def _zero_errors(run: Run | Measurement) -> list[str]:
     """ZeRO stage 1 is a placement, so it must not change what is trained; DeepSpeed's does but for SGD in fp32."""
     name, precision = run.recipe.optimizer.name, run.recipe.precision
     if (name, precision) == ZERO_1_ONLY:
@@ -163,7 +172,9 @@ def _named(location: tuple, raw: Mapping[str, Any]) -> str:
     return join_path(*location)
 
 
-def _usable_parts(raw: Mapping[str, Any], config: StudyConfig | None) -> tuple[int | None, list[Experiment], Seeds]:
+def _usable_parts(
+    raw: Mapping[str, Any], config: StudyConfig | None
+) -> tuple[int | None, list[Experiment | ThroughputExperiment], Seeds]:
     """Number of training images, experiments and seeds, as far as valid, so that one error does not hide the others."""
     if config:
         return config.dataset.num_train_images, config.experiments, config.seeds
@@ -173,18 +184,31 @@ def _usable_parts(raw: Mapping[str, Any], config: StudyConfig | None) -> tuple[i
     return num_train_images, [experiment for experiment in found if experiment], _valid(Seeds, raw.get("seeds")) or 1
 
 
-def _usable_experiment(index: int, entry: Any) -> Experiment | None:
+def _usable_experiment(index: int, entry: Any) -> Experiment | ThroughputExperiment | None:
     """An experiment without those of its fields that are wrong, or None where they could change its points."""
     if not isinstance(entry, Mapping):
         return None
+    if kind_tag(entry) == "kind=throughput":
+        return _usable_throughput(index, entry)
     fields = list(Experiment.model_fields)
     if any(closest(str(key), fields) in POINT_FIELDS for key in entry.keys() - fields):
         return None
     kept = {field: entry[field] for field in POINT_FIELDS if field in entry}
     experiment = _valid(Experiment, {"name": "any", "seeds": _valid(Seeds, entry.get("seeds"))} | kept)
+    return experiment and experiment.model_copy(update={"name": _name(index, entry)})
+
+
+def _usable_throughput(index: int, entry: Mapping[str, Any]) -> ThroughputExperiment | None:
+    """A throughput experiment of which only the recipe is looked at."""
+    kept = {"name": "any", "kind": "throughput", "worker_batch_size": [1], "recipe": entry.get("recipe", {})}
+    experiment = _valid(ThroughputExperiment, kept)
+    return experiment and experiment.model_copy(update={"name": _name(index, entry)})
+
+
+def _name(index: int, entry: Mapping[str, Any]) -> str | int:
+    """Of an entry, for paths; where a name is missing, they have the index."""
     name = entry.get("name")
-    # where a name is missing, paths have the index
-    return experiment and experiment.model_copy(update={"name": name if isinstance(name, str) else index})
+    return name if isinstance(name, str) else index
 
 
 def _valid(kind: Any, value: Any) -> Any:

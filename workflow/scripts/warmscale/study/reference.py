@@ -30,6 +30,7 @@ SECTIONS = {
     "Experiment": "an entry of `experiments`",
     "ExtraPoint": "an entry of `experiments.<name>.extra`",
     "Zoom": "`experiments.<name>.zoom`",
+    "ThroughputExperiment": "an entry of `experiments` of kind throughput",
     "ReplayedConfig": "A study of replayed results",
     "ReplayedExperiment": "an entry of `experiments` of replayed results",
     "Replay": "`replay`: results that are there already",
@@ -37,6 +38,10 @@ SECTIONS = {
     "TrainedMetric": "`metric` of a study",
     "Metric": "`metric` of replayed results and of a claim",
     "Claim": "an entry of `claims`",
+    "Planning": "`planning`: what `snakemake plan` assumes",
+    "CellSpread": "an entry of `planning.sd`",
+    "OwnWork": "`planning.model`",
+    "Budget": "`budget`",
     "Placement": "`placement`: how runs are carried out here, never part of a run",
 }
 

@@ -40,7 +40,13 @@ def config_schema() -> dict[str, Any]:
     experiment = definitions["Experiment"]["properties"]
     _refer(definitions["StudyConfig"]["properties"], "recipe", "Recipe")
     _refer(experiment, "recipe", "Recipe")
+    _refer(definitions["ThroughputExperiment"]["properties"], "recipe", "Recipe")
     _refer(experiment, "grid", "Grid")
+    definitions["StudyConfig"]["properties"]["experiments"]["items"] = {
+        "if": {"type": "object", "required": ["kind"], "properties": {"kind": {"const": "throughput"}}},
+        "then": {"$ref": "#/$defs/ThroughputExperiment"},
+        "else": {"$ref": "#/$defs/Experiment"},
+    }
     experiment["exclude"]["items"] = {"$ref": "#/$defs/Point", "minProperties": 1}
     _refer(definitions["ExtraPoint"]["properties"], "point", "Point")
     return {

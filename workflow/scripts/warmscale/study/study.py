@@ -1,4 +1,4 @@
-"""A validated study: its runs, and the points of its experiments."""
+"""A validated study: its runs, the points of its experiments, its measurements."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from ..cluster import placement as placements
 from ..cluster.placement import Where
 from .config import Placement, ReplayedConfig, StudyConfig
 from .run import Run
+from .throughput import Measurement
 
 if TYPE_CHECKING:
     from ..replay.imports import ImportedRun
@@ -41,6 +42,12 @@ class Study:
     """None in a study of replayed results."""
     imported: Mapping[str, ImportedRun] = field(default_factory=dict)
     """{run_id: run} of the runs and summarised cells of others that points refer to beside `runs`."""
+    measurements: Mapping[str, Measurement] = field(default_factory=dict)
+    """{measurement_id: Measurement}; one of several throughput experiments stands here once."""
+    left_out: frozenset[str] = frozenset()
+    """Ids of the runs that a plan leaves out and that were not done before: see planned.py."""
+    not_here: frozenset[str] = frozenset()
+    """Ids of the measurements that the site has no place for and that were not done elsewhere: likewise."""
 
     @property
     def name(self) -> str:

@@ -57,9 +57,11 @@ class Checkpoints:
         step: int,
         zero_stage: int,
         notes: dict[str, Any],
+        gradient: dict[str, Any] | None = None,
     ) -> None:
         """Take a checkpoint; a collective. It is published by `wait` at the latest.
 
+        gradient: what `Gradients` has to be told on resuming, the same on all ranks.
         BatchNorm statistics are each rank's own and saved as such: averaging them here would make the results depend
         on when checkpoints are taken.
         """
@@ -78,7 +80,8 @@ class Checkpoints:
             _sync(self._folder / tag)
             dist.barrier()
         if rank.is_first:
-            state = {"statistics": parts} | ({} if engine.is_partitioned else _copied(engine.state()))
+            state = {"statistics": parts, "gradient": _copied(gradient)}
+            state |= {} if engine.is_partitioned else _copied(engine.state())
             self._began = time.monotonic()
             self._under_way = self._writer.submit(self._write, latest, state)
 
@@ -96,7 +99,7 @@ class Checkpoints:
     def load(
         self, engine: Engine, statistics: RunningStatistics, rank: Rank, *, zero_stage: int
     ) -> dict[str, Any] | None:
-        """Restore the newest checkpoint and return its notes, None where there is none; a collective.
+        """Restore the newest checkpoint and return its notes and gradient, None where there is none; a collective.
 
         Another number of ranks may resume at stage 0 and starts from the average of the BatchNorm statistics. Raises
         ConfigError where the optimizer's state is partitioned differently.
@@ -119,7 +122,7 @@ class Checkpoints:
         same = latest["world_size"] == rank.world_size
         statistics.set_flat(parts[rank.rank] if same else torch.stack(parts).mean(dim=0))
         self._newest = latest["tag"]
-        return latest
+        return latest | {"gradient": state.get("gradient")}
 
     def _write(self, latest: dict[str, Any], state: dict[str, Any]) -> None:
         """On the first rank, in the background."""

@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from .engine import Engine, Plan
+from .reduction import Bucket, bucketed
 
 
 class DdpEngine(Engine):
@@ -52,6 +53,7 @@ class DdpEngine(Engine):
             self._update()
 
     def _update(self) -> None:
+        self.averaged()
         if self._clipping:
             if self.scaler:
                 self.scaler.unscale_(self.optimizer)
@@ -65,6 +67,11 @@ class DdpEngine(Engine):
 
     def _communicating(self) -> contextlib.AbstractContextManager:
         """Gradients are averaged in the last micro-batch of a step only."""
-        if self._averaging is None or self._is_last:
+        if self._averaging is None or (self._is_last and not self.is_apart):
             return contextlib.nullcontext()
         return self._averaging.no_sync()
+
+    def buckets(self) -> list[Bucket]:
+        """Buckets like PyTorch's own, which are filled by the same rule, in new memory; none on one rank."""
+        parameters = (parameter for parameter in self.model.parameters() if parameter.requires_grad)
+        return [Bucket(each) for each in bucketed(parameters)] if self._averaging else []

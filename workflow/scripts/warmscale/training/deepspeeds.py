@@ -11,7 +11,7 @@ from torch import nn
 
 from .engine import AUTOCAST, Engine, Plan
 from .forward import plain_layout
-from .reduction import Reducer
+from .reduction import Bucket, Reducer
 
 os.environ.setdefault("DS_ACCELERATOR", "cuda" if torch.cuda.is_available() else "cpu")
 os.environ.setdefault("LOCAL_RANK", "0")  # DeepSpeed asks for it, also of a single process
@@ -68,7 +68,7 @@ class DeepSpeedEngine(Engine):
 
     def backward(self, loss: torch.Tensor) -> None:
         """Accumulate the gradient of one micro-batch's mean loss; at the last one of a step a collective."""
-        reducer = self._reducer if self._deepspeed.is_gradient_accumulation_boundary() else None
+        reducer = self._averaging
         if reducer:
             reducer.begin()
         self._deepspeed.backward(loss)
@@ -77,9 +77,21 @@ class DeepSpeedEngine(Engine):
 
     def end_micro_batch(self) -> None:
         """Close a micro-batch; the last one of a step updates the parameters with gradients averaged over ranks."""
-        if self._reducer and self._deepspeed.is_gradient_accumulation_boundary():
-            self._reducer.finish()
+        if reducer := self._averaging:
+            reducer.finish()
+        if self._deepspeed.is_gradient_accumulation_boundary():
+            self.averaged()
         self._deepspeed.step()
+
+    @property
+    def _averaging(self) -> Reducer | None:
+        """What averages the gradients of this micro-batch: the last one of a step."""
+        is_last = self._deepspeed.is_gradient_accumulation_boundary()
+        return self._reducer if is_last and not self.is_apart else None
+
+    def buckets(self) -> list[Bucket]:
+        """What gradients are averaged in at ZeRO stage 0, an all-reduce each; none on one rank."""
+        return self._reducer.buckets if self._reducer else []
 
     @property
     def is_partitioned(self) -> bool:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import contextlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
+
+from .reduction import Bucket
 
 AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -40,6 +42,10 @@ class Engine(ABC):
     """The one that was handed over."""
     scaler: torch.amp.GradScaler | None = None
     """The loss scaler of fp16."""
+    averaged: Callable[[], None] = staticmethod(lambda: None)
+    """Called at each update, at ZeRO stage 0, when gradients are averaged and neither unscaled nor clipped yet."""
+    is_apart: bool = False
+    """Gradients stay each rank's own."""
 
     def __init__(self, model: nn.Module, optimizer: torch.optim.Optimizer, plan: Plan):
         self.model, self.optimizer, self.device = model, optimizer, plan.device
@@ -66,6 +72,19 @@ class Engine(ABC):
     @abstractmethod
     def end_micro_batch(self) -> None:
         """Close a micro-batch; the last one of a step updates the parameters with gradients averaged over ranks."""
+
+    @contextlib.contextmanager
+    def apart(self) -> Iterator[None]:
+        """For as long as this lasts no gradient is averaged, so that ranks train apart: for measuring only."""
+        self.is_apart = True
+        try:
+            yield
+        finally:
+            self.is_apart = False
+
+    @abstractmethod
+    def buckets(self) -> list[Bucket]:
+        """What gradients are averaged in at ZeRO stage 0, an all-reduce each; none on one rank."""
 
     def autocast(self) -> contextlib.AbstractContextManager:
         """The precision of forward passes, for evaluation."""

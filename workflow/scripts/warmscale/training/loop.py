@@ -6,7 +6,7 @@ import dataclasses
 import math
 import resource
 import time
-from collections.abc import Iterator
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,9 +15,9 @@ import torch
 from ..records import EPOCH_COLUMNS, STEP_COLUMNS, append_rows
 from .audit import Expected
 from .evaluate import evaluate
-from .loader import MicroBatch, threads_of_rank, train_batches
+from .loader import threads_of_rank
 from .signals import Stop
-from .step import Vitals, take_step
+from .step import Vitals, batches_of, take_step
 from .training import Training
 
 
@@ -36,10 +36,26 @@ class Totals:
     images: float = 0.0
     train_sec: float = 0.0
     data_wait_sec: float = 0.0
+    gradients: dict[str, list[float]] = field(default_factory=dict)
+    """{column: sum and number} over this epoch's measured steps so far; checkpoints of before have none."""
+
+    def add_gradients(self, columns: Mapping[str, float]) -> None:
+        """Count a measured step."""
+        for name, value in columns.items():
+            total, number = self.gradients.get(name, (0.0, 0))
+            self.gradients[name] = [total + value, number + 1]
+
+    def mean_gradients(self) -> dict[str, float]:
+        """Columns of the epoch. The noise scale: two unbiased estimates, each averaged before one divides the other."""
+        means = {name: total / number for name, (total, number) in self.gradients.items()}
+        if means.get("gradient_sq", 0.0) > 0:
+            means["noise_scale"] = means["gradient_noise"] / means["gradient_sq"]
+        return means
 
     def end_epoch(self) -> None:
         """Start summing up anew."""
         self.loss = self.correct = self.images = self.train_sec = self.data_wait_sec = 0.0
+        self.gradients = {}
 
 
 @dataclass(frozen=True)
@@ -71,15 +87,15 @@ class Loop:
 
     def _run(self) -> Ending:
         training, totals = self.training, self.totals
-        first_step, batches = totals.step, self._batches()
+        first_step = totals.step
+        batches = batches_of(training, range(first_step, training.schedule.total_steps))
         last_checkpoint = time.monotonic()
         for step in range(first_step, training.schedule.total_steps):
             started = time.monotonic()
             measure = step == first_step or step in training.epoch_starts
             vitals = take_step(training, self._expected(step, measure), batches, stop=self._is_to_stop())
             if math.isfinite(vitals.loss):
-                self._count(vitals, step)
-                self._record(training.audit.finish(training.engine.loss_scale), vitals)
+                self.end_step(step, vitals)
             if self._diverges(vitals):
                 return Ending("diverged", totals, diverged_step=step)
             totals.train_sec += time.monotonic() - started
@@ -106,28 +122,14 @@ class Loop:
         self.stop.deadline.write_sec = checkpoints.longest_write_sec
         return self.stop.is_due()
 
-    def _batches(self) -> Iterator[MicroBatch]:
-        """What this rank passes through the model from here to the end of training."""
+    def end_step(self, step: int, vitals: Vitals) -> None:
+        """Audit, measure, count and record a step after its update; a collective. Raises AuditError."""
         training = self.training
-        first = training.rank.rank * training.passes
-        starts = (
-            step * training.mini_batch_size + (first + index) * training.images_per_pass
-            for step in range(self.totals.step, training.schedule.total_steps)
-            for index in range(training.passes)
-        )
-        return train_batches(
-            training.train_images,
-            starts,
-            training.images_per_pass,
-            images_per_epoch=training.clock.images_per_epoch,
-            data_seed=training.content["data_seed"],
-            threads=self._threads,
-            device=training.device,
-        )
-
-    @property
-    def _threads(self) -> int:
-        return threads_of_rank(self.training.settings["loader_threads"], self.training.device.type == "cuda")
+        self._count(vitals, step)
+        row = training.audit.finish(training.engine.loss_scale)
+        measured = training.gradients.finish(skipped=bool(row["skipped"]))
+        self.totals.add_gradients(measured)
+        self._record(row | measured, vitals, is_shown=bool(measured) and training.shows_gradients(step))
 
     def _count(self, vitals: Vitals, step: int) -> None:
         """Add a step to the totals."""
@@ -157,16 +159,19 @@ class Loop:
         self.totals.steps_above_bound = self.totals.steps_above_bound + 1 if above else 0
         return not math.isfinite(vitals.loss) or self.totals.steps_above_bound >= rule["for_steps"]
 
-    def _record(self, row: dict[str, Any], vitals: Vitals) -> None:
-        """Keep the audit's row of every Nth step, of an epoch's first and of skipped ones.
+    def _record(self, row: dict[str, Any], vitals: Vitals, *, is_shown: bool) -> None:
+        """Keep the row of an audited step, of an epoch's first, of a skipped one, and of one that is to be shown.
 
         What is audited only because training was resumed there is not kept: records do not tell of interruptions.
         """
         training, step = self.training, row["step"]
         starts_epoch = step in training.epoch_starts
+        is_audited = starts_epoch or training.is_audited(step)
         if not starts_epoch:
             row.pop("update_error", None)
-        if training.rank.is_first and (starts_epoch or row["skipped"] or training.is_audited(step)):
+        if not is_audited:
+            row.pop("distinct_images", None)
+        if training.rank.is_first and (is_audited or row["skipped"] or is_shown):
             row |= {"run_id": training.run_id, "loss": vitals.mean_loss}
             self.step_rows.append(row)
 
@@ -185,7 +190,7 @@ class Loop:
             training.val_images,
             training.normalise,
             training.rank,
-            threads=self._threads,
+            threads=threads_of_rank(training.settings["loader_threads"], training.device.type == "cuda"),
         )
         training.check_lease()
         if training.rank.is_first:
@@ -204,7 +209,8 @@ class Loop:
                 "train_sec": totals.train_sec,
                 "eval_sec": time.monotonic() - started,
                 "data_wait_sec": totals.data_wait_sec,
-                "peak_memory_mib": _peak_memory_mib(training.device),
+                "peak_memory_mib": peak_memory_mib(training.device),
+                **totals.mean_gradients(),
             }
             append_rows(training.state.epochs, [row], EPOCH_COLUMNS)
             training.say(f"epoch {epoch}: top-1 {accuracy.top1:.2f} %, training loss {row['train_loss']:.4f}")
@@ -212,7 +218,7 @@ class Loop:
         return accuracy.loss
 
 
-def _peak_memory_mib(device: torch.device) -> float:
+def peak_memory_mib(device: torch.device) -> float:
     """Peak of the device's memory, or of the process on a CPU."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20

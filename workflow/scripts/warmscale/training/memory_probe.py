@@ -180,6 +180,8 @@ class _Probe:
     def _validate(self) -> Point | None:
         """One batch of validation."""
         training = self.training
+        if training.val_images is None:
+            return None
         images = min(VAL_BATCH_SIZE, math.ceil(len(training.val_images.split) / training.rank.world_size))
 
         def validate() -> None:

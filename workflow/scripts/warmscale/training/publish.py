@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ..records import (
     EPOCH_COLUMNS,
+    MEASURED_COLUMNS,
     STEP_COLUMNS,
     StateFolder,
     read_json,
@@ -21,7 +22,14 @@ from ..records import (
 
 
 def publish(run_id: str, content: Mapping[str, Any], state: StateFolder, published: Path) -> None:
-    """Write run.json, epochs.csv and steps.csv of a run that has an outcome or has failed."""
+    """Write run.json, epochs.csv and steps.csv of a run that has an outcome or has failed.
+
+    Of a measurement: measurement.json and steps.csv.
+    """
+    if "throughput" in content:
+        write_atomic(published / "steps.csv", _whole_rows(state.steps, MEASURED_COLUMNS))
+        write_json(published / "measurement.json", measurement_record(run_id, content, state))
+        return
     write_atomic(published / "epochs.csv", _whole_rows(state.epochs, EPOCH_COLUMNS))
     write_atomic(published / "steps.csv", _whole_rows(state.steps, STEP_COLUMNS))
     write_json(published / "run.json", run_record(run_id, content, state))
@@ -33,18 +41,27 @@ def publish(run_id: str, content: Mapping[str, Any], state: StateFolder, publish
 def run_record(run_id: str, content: Mapping[str, Any], state: StateFolder) -> dict[str, Any]:
     """What is known of a run: content, outcome, where and with what it was trained."""
     attempts = read_lines(state.attempts)
-    last = attempts[-1] if attempts else {"state": "pending", "failure_class": None, "failure": None}
-    outcome = read_json(state.outcome) or {
-        "state": last["state"],
+    unfinished = {
         "diverged_step": None,
         "epochs_done": len(read_rows(state.epochs)),
-        "steps_done": last.get("steps_done", 0),
+        "steps_done": attempts[-1].get("steps_done", 0) if attempts else 0,
         "images_seen": max((int(row["images_seen"]) for row in read_rows(state.epochs)), default=0),
     }
+    return {"run_id": run_id, "content": content} | _ending(state, attempts, unfinished)
+
+
+def measurement_record(measurement_id: str, content: Mapping[str, Any], state: StateFolder) -> dict[str, Any]:
+    """What is known of a measurement but for its times: content, outcome, where and with what it was measured."""
+    ending = _ending(state, read_lines(state.attempts), {"steps_done": 0})
+    return {"measurement_id": measurement_id, "content": content} | ending
+
+
+def _ending(state: StateFolder, attempts: Sequence[Mapping[str, Any]], unfinished: Mapping[str, Any]) -> dict[str, Any]:
+    """The outcome, or where there is none how the last attempt ended and what is `unfinished`, and what led there."""
+    last = attempts[-1] if attempts else {"state": "pending", "failure_class": None, "failure": None}
+    outcome = read_json(state.outcome) or {"state": last["state"], **unfinished}
     failed = outcome["state"] == "failed"
     return {
-        "run_id": run_id,
-        "content": content,
         **outcome,
         "failure_class": last["failure_class"] if failed else None,
         "failure": last["failure"] if failed else None,
@@ -54,10 +71,6 @@ def run_record(run_id: str, content: Mapping[str, Any], state: StateFolder) -> d
         "node_hours": sum(map(_node_seconds, attempts)) / 3600,
         **(read_json(state.environment) or {}),
     }
-
-
-def _node_seconds(attempt: Mapping[str, Any]) -> float:
-    return attempt.get("nodes", 1) * (attempt["ended"] - attempt["started"])
 
 
 def _node_seconds(attempt: Mapping[str, Any]) -> float:

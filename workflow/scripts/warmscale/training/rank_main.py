@@ -18,9 +18,11 @@ import torch.distributed as dist
 
 from ..cluster.discovery import Rank
 from ..records import EPOCH_COLUMNS, STEP_COLUMNS, StateFolder, keep_rows, read_json, read_rows, write_json
+from ..study.throughput import is_measurement, reads_nothing
 from . import memory_reason
 from .audit import AuditError
 from .loop import Ending, Loop, Totals
+from .measuring import measure
 from .memory import is_out_of_memory
 from .model import ConfigError
 from .provenance import modules, nvidia_driver, processor, source_commit
@@ -70,12 +72,17 @@ def train_rank(
     try:
         device = choose_device(settings["device"], rank)
         store = meet(rank, state.meeting(attempt))
-        root = node_copy(root, stopping=lambda: stop.requested)  # may take longer than ranks wait to meet
-        join_ranks(rank, device, state.meeting(attempt), store)
         content = read_json(state.content)
+        if not reads_nothing(content):
+            root = node_copy(root, stopping=lambda: stop.requested)  # may take longer than ranks wait to meet
+        join_ranks(rank, device, state.meeting(attempt), store)
         place = {"state": state, "lease": lease, "index": index, "root": root}
+        is_measured = is_measurement(content)
+        if is_measured:
+            settings = {**settings, "gradients": False}  # what is watched takes time
         training = set_up(run_id, content, settings, rank=rank, device=device, **place)
-        ending = _train(training, stop)
+        _write_environment(training)
+        ending = measure(training, stop) if is_measured else _train(training, stop)
     except Exception as error:
         _leave_reason(state, error, rank, device, training)
         return 1
@@ -85,7 +92,6 @@ def train_rank(
 
 def _train(training: Training, stop: Stop) -> Ending:
     """Resume where there is a checkpoint, train, and leave what came out; a collective."""
-    _write_environment(training)
     totals = Totals(**(training.restore() or {}))
     if training.rank.is_first:
         keep_rows(training.state.epochs, EPOCH_COLUMNS, "step", totals.step)

@@ -9,7 +9,7 @@ ranks one after the other, each once it is full; and a part of the bucket is the
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 
 import torch
@@ -61,9 +61,13 @@ class Bucket:
             self._counts[self._absent] = 0.0
         self._work = dist.all_reduce(self.flat, async_op=True)
 
+    def wait(self) -> None:
+        """Until the sums are there."""
+        self._work.wait()
+
     def finish(self) -> None:
         """Wait for the sums, which are the gradients then. A parameter stays without one if it is so on all ranks."""
-        self._work.wait()
+        self.wait()
         nowhere = {index for index in self._absent if not self._counts[index]}
         for index, (parameter, gradient) in enumerate(zip(self.parameters, self.gradients, strict=True)):
             parameter.grad = None if index in nowhere else gradient
@@ -73,22 +77,22 @@ class Reducer:
     """Averages the gradients of some parameters. A step: `begin`, the last backward pass, `flush`, `finish`."""
 
     def __init__(self, parameters: Iterable[nn.Parameter]):
-        self._buckets = [Bucket(each) for each in bucketed(parameters)]
+        self.buckets = [Bucket(each) for each in bucketed(parameters)]
         self._is_armed, self._started = False, 0
-        for bucket in self._buckets:
+        for bucket in self.buckets:
             for index, parameter in enumerate(bucket.parameters):
                 parameter.register_post_accumulate_grad_hook(partial(self._has_gradient, bucket, index))
 
     def begin(self) -> None:
         """From here on a gradient that is made is the sum of its micro-batches', and communicated at once."""
-        for bucket in self._buckets:
+        for bucket in self.buckets:
             bucket.begin()
         self._is_armed, self._started = True, 0
 
     def flush(self) -> None:
         """After the backward pass: communicate what it did not reach; a collective, with begin and the pass."""
         self._is_armed = False
-        for bucket in self._buckets[self._started :]:
+        for bucket in self.buckets[self._started :]:
             for index, is_filled in enumerate(bucket.is_filled):
                 if not is_filled:
                     bucket.fill(index)
@@ -96,7 +100,7 @@ class Reducer:
 
     def finish(self) -> None:
         """Give every parameter the average of its gradients."""
-        for bucket in self._buckets:
+        for bucket in self.buckets:
             bucket.finish()
 
     def _has_gradient(self, bucket: Bucket, index: int, _: nn.Parameter) -> None:
@@ -107,9 +111,17 @@ class Reducer:
 
     def _start_full(self) -> None:
         """In the order of the buckets, which is the same on all ranks, whatever that of the gradients was."""
-        while self._started < len(self._buckets) and not self._buckets[self._started].missing:
-            self._buckets[self._started].start()
+        while self._started < len(self.buckets) and not self.buckets[self._started].missing:
+            self.buckets[self._started].start()
             self._started += 1
+
+
+def sum_alone(buckets: Sequence[Bucket]) -> None:
+    """What a step communicates, without its passes: sum over ranks whatever the buckets hold; a collective."""
+    for bucket in buckets:
+        bucket.start()
+    for bucket in buckets:
+        bucket.wait()
 
 
 def bucketed(parameters: Iterable[nn.Parameter]) -> Iterator[list[nn.Parameter]]:

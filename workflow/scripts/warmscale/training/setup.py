@@ -15,12 +15,14 @@ from ..records import StateFolder
 from ..study.config import ZERO_1_ONLY
 from ..study.content import filled
 from ..study.schedule import Schedule
+from ..study.throughput import is_measurement, reads_nothing, total_steps
 from .allocator import keep_freed_memory
 from .audit import Audit
 from .batchnorm import RunningStatistics, keep_workers_apart
 from .engine import Plan, make_engine
 from .evaluate import Normalise
 from .forward import speed_up, to_channels_last
+from .gradients import Gradients
 from .images import Images
 from .model import ConfigError, build_model
 from .optimizer import build_optimizer
@@ -51,7 +53,7 @@ def set_up(
     choose_arithmetic(tf32=recipe["tf32"], deterministic=settings["deterministic"] or device.type == "cpu")
     if device.type == "cpu":
         keep_freed_memory()
-    splits = open_splits(index, root, recipe["dataset"]["reencode"])
+    splits = {} if reads_nothing(content) else open_splits(index, root, recipe["dataset"]["reencode"])
     model = _model(content, recipe).to(device)
     size, micro = content["mini_batch_size"], micro_batch_size(content)
     speed = choose_speed(
@@ -84,6 +86,14 @@ def set_up(
         device=device,
     )
     engine = make_engine(settings["engine"], model, optimizer, plan)
+    gradients = Gradients(
+        engine,
+        # at stage 1 gradients are averaged in pieces, out of sight
+        every_steps=settings["gradients_every_steps"] if settings["gradients"] and not plan.zero_stage else None,
+        mini_batch_size=size,
+        images_per_pass=plan.micro_batch_size,
+        passes=plan.micro_batches,
+    )
     speed_up(
         model,
         speed,
@@ -91,7 +101,7 @@ def set_up(
         deterministic=settings["deterministic"],
         precision=engine.autocast(),
     )
-    steps = Schedule.from_json(content["schedule"]).total_steps
+    steps = total_steps(content) if is_measurement(content) else Schedule.from_json(content["schedule"]).total_steps
     progress = Progress(state.progress, total_steps=steps, images_per_step=size, name=run_id) if rank.is_first else None
     return Training(
         run_id=run_id,
@@ -105,9 +115,12 @@ def set_up(
         device=device,
         engine=engine,
         audit=audit,
+        gradients=gradients,
         statistics=statistics,
-        train_images=_images(splits["train"], recipe, augment=recipe["augmentation"] == "crop_flip", content=content),
-        val_images=_images(splits["val"], recipe, augment=False, content=content),
+        train_images=_images(
+            splits.get("train"), recipe, augment=recipe["augmentation"] == "crop_flip", content=content
+        ),
+        val_images=_images(splits.get("val"), recipe, augment=False, content=content),
         normalise=Normalise.from_values(
             recipe["dataset"]["mean"], recipe["dataset"]["std"], device, next(model.parameters()).dtype
         ),
@@ -139,8 +152,10 @@ def _model(content: Mapping[str, Any], recipe: Mapping[str, Any]) -> torch.nn.Mo
 
 
 def _images(
-    split: Split | PackedSplit, recipe: Mapping[str, Any], *, augment: bool, content: Mapping[str, Any]
-) -> Images:
+    split: Split | PackedSplit | None, recipe: Mapping[str, Any], *, augment: bool, content: Mapping[str, Any]
+) -> Images | None:
+    if split is None:
+        return None
     return Images(
         split,
         image_size=recipe["dataset"]["image_size"],

@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from .audit import Expected
 from .forward import own_gradients
-from .loader import MicroBatch
+from .loader import MicroBatch, threads_of_rank, train_batches
 from .order import model_seed
 from .training import Training
 
@@ -41,7 +41,9 @@ class Vitals:
 
 def take_step(training: Training, expected: Expected, batches: Iterator[MicroBatch], *, stop: bool) -> Vitals:
     """Train on one mini-batch; a collective. A loss that is not finite leaves the weights as they were."""
-    training.audit.begin(expected, training.engine.loss_scale)
+    loss_scale = training.engine.loss_scale
+    training.audit.begin(expected, loss_scale)
+    training.gradients.begin(expected.step, loss_scale)
     training.engine.set_learning_rate(expected.learning_rate)
     training.statistics.begin_step()
     sums = torch.zeros(4, dtype=torch.float64, device=training.device)  # loss, correct, images, requests to stop
@@ -68,6 +70,25 @@ def take_step(training: Training, expected: Expected, batches: Iterator[MicroBat
                 return vitals
         training.engine.end_micro_batch()
     return vitals
+
+
+def batches_of(training: Training, steps: range) -> Iterator[MicroBatch]:
+    """What this rank passes through the model in these steps."""
+    first = training.rank.rank * training.passes
+    starts = (
+        step * training.mini_batch_size + (first + index) * training.images_per_pass
+        for step in steps
+        for index in range(training.passes)
+    )
+    return train_batches(
+        training.train_images,
+        starts,
+        training.images_per_pass,
+        images_per_epoch=training.clock.images_per_epoch,
+        data_seed=training.content["data_seed"],
+        threads=threads_of_rank(training.settings["loader_threads"], training.device.type == "cuda"),
+        device=training.device,
+    )
 
 
 def _forward(

@@ -21,6 +21,7 @@ from .batchnorm import RunningStatistics
 from .checkpoint import Checkpoints
 from .engine import Engine
 from .evaluate import Normalise
+from .gradients import Gradients
 from .images import Images
 from .progress import Progress
 from .speed import Speed
@@ -49,9 +50,11 @@ class Training:
     device: torch.device
     engine: Engine
     audit: Audit
+    gradients: Gradients
     statistics: RunningStatistics
-    train_images: Images
-    val_images: Images
+    train_images: Images | None
+    """None, as the next: a measurement of synthetic images."""
+    val_images: Images | None
     normalise: Normalise
     progress: Progress | None
     """On the first rank."""
@@ -117,6 +120,10 @@ class Training:
         """Whether all ranks compare notes at this step."""
         return step % self.settings["audit_every_steps"] == 0
 
+    def shows_gradients(self, step: int) -> bool:
+        """Whether what is measured of the gradient at this step has a row of its own."""
+        return self.epoch_at(step) <= self.settings["gradients_first_epochs"]
+
     def checkpoint_is_due(self, ends_epoch: bool, since_last_sec: float) -> bool:
         """At the end of each epoch, or every so many minutes by the first rank's clock; a collective then."""
         minutes = self.settings["checkpoint_minutes"]
@@ -145,13 +152,17 @@ class Training:
             step=totals["step"],
             zero_stage=self.settings["zero_stage"],
             notes={"totals": totals},
+            gradient=self.gradients.state(),
         )
 
     def restore(self) -> dict[str, Any] | None:
         """Load the newest checkpoint, if any, and return its totals; a collective."""
         stage = self.settings["zero_stage"]
         latest = self.checkpoints.load(self.engine, self.statistics, self.rank, zero_stage=stage)
-        return latest and latest["totals"]
+        if latest is None:
+            return None
+        self.gradients.set_state(latest["gradient"])
+        return latest["totals"]
 
     def report_progress(self, done: int, epoch: int) -> None:
         """Tell how far training is, on the first rank."""

@@ -21,6 +21,10 @@ DRAWS = 4000
 """Simulated studies: the standard error of a power of 0.8 is 0.006."""
 SHARES = 24
 """Nodes of the integral over the share of one cell in the sum of squares."""
+LARGE = 30.0
+"""Noncentrality from which on the chance is integrated here: scipy's nctdtr is NaN from about 38 on."""
+NORMAL_NODES = 40
+"""Nodes of that integral, all of them within 12 of its middle."""
 
 
 def in_sds(value: float, spread: float) -> float:
@@ -31,7 +35,7 @@ def in_sds(value: float, spread: float) -> float:
 def one_cell(effect: float, n: int, alpha: float) -> float:
     """Power of Student's t for a mean that is `effect` standard deviations beyond the bound."""
     critical = -special.stdtrit(n - 1, alpha)
-    return float(1 - special.nctdtr(n - 1, effect * math.sqrt(n), critical))
+    return float(_chance_above(critical, n - 1, effect * math.sqrt(n)))
 
 
 def two_cells(effect: float, n: int, alpha: float) -> float:
@@ -41,7 +45,17 @@ def two_cells(effect: float, n: int, alpha: float) -> float:
     Satterthwaite's degrees of freedom are known; so this is an expectation over the share, which is Beta.
     """
     critical, weights = _critical_given_share(n, alpha)
-    return float(weights @ (1 - special.nctdtr(2 * n - 2, effect * math.sqrt(n / 2), critical)))
+    return float(weights @ _chance_above(critical, 2 * n - 2, effect * math.sqrt(n / 2)))
+
+
+def _chance_above(critical: Array | float, dof: int, noncentrality: float) -> Array:
+    """Chance that noncentral t is above its critical values, which are positive."""
+    if not noncentrality >= LARGE:
+        return 1 - special.nctdtr(dof, noncentrality, critical)
+    # t = (z + noncentrality) / sqrt(chi2 / dof): the chance that chi2 is small enough, on average over the normal z
+    nodes, weights = np.polynomial.hermite_e.hermegauss(NORMAL_NODES)
+    reach = np.divide.outer(noncentrality + nodes, critical)
+    return weights / weights.sum() @ special.chdtr(dof, dof * reach**2)
 
 
 @lru_cache(maxsize=4096)

@@ -75,28 +75,42 @@ def seeds_needed(
 ) -> list[int | None]:
     """Total runs a cell for 80 % power to support each claim where the truth is smallest_effect beyond its bound.
 
-    The level is that of one look, divided by the claims that are not supported yet. None: settled, not run, or the
-    spread is unknown; max_seeds + 1: more than max_seeds.
+    The level is `level_of_a_look`. None: settled, not run, or the spread is unknown; max_seeds + 1: more than
+    max_seeds.
     """
-    left = sum(decision.verdict != "supported" for decision in decisions) if familywise == "holm" else 1
-    level = (1 - confidence) / max_looks / max(left, 1)
+    level = level_of_a_look(len(evidence), confidence, familywise, max_looks)
     return [
-        None if one is None or decision.verdict in ("supported", "refuted") else _fewest(one, level, max_seeds)
+        None if one is None or decision.verdict in ("supported", "refuted") else fewest_seeds(one, level, max_seeds)
         for one, decision in zip(evidence, decisions, strict=True)
     ]
 
 
-def _fewest(evidence: Evidence, level: float, max_seeds: int) -> int | None:
-    """Smallest n of 2 .. max_seeds with the power aimed at, which rises with n; max_seeds + 1: none."""
+def level_of_a_look(claims: int, confidence: float, familywise: str, max_looks: int) -> float:
+    """What one look at one of so many claims is sure to have: Holm's procedure compares with this or more.
+
+    Claims that are supported are counted as well: Holm frees their share only while their p-values count, and with
+    new runs that of a claim whose looks are spent does not.
+    """
+    return (1 - confidence) / max_looks / (max(claims, 1) if familywise == "holm" else 1)
+
+
+def fewest_seeds(evidence: Evidence, level: float, max_seeds: int, target: float = TARGET_POWER) -> int | None:
+    """Smallest n of 2 .. max_seeds with the power aimed at, which rises with n; max_seeds + 1: none, None: unknown.
+
+    Raises ArithmeticError where a power is known of max_seeds and not of fewer.
+    """
     most = evidence.power(max_seeds, level)
     if math.isnan(most):
         return None
-    if most < TARGET_POWER:
+    if most < target:
         return max_seeds + 1
     low, high = 2, max_seeds
     while low < high:
         middle = (low + high) // 2
-        if evidence.power(middle, level) >= TARGET_POWER:
+        found = evidence.power(middle, level)
+        if math.isnan(found):
+            raise ArithmeticError(f"the power with {middle} runs is no number, and with {max_seeds} it is {most:.3g}")
+        if found >= target:
             high = middle
         else:
             low = middle + 1
