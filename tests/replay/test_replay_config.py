@@ -2,6 +2,7 @@ import pytest
 from pydantic import ValidationError
 
 from warmscale.study.replay import Replay
+from warmscale.study.schema import config_schema
 
 
 def test_replay_needs_a_source():
@@ -32,4 +33,6 @@ def test_one_path_and_several_are_both_lists():
 
 
 def test_every_field_is_documented():
-    assert all(field.description for field in Replay.model_fields.values())
+    fields = config_schema()["$defs"]["Replay"]["properties"]
+    assert set(fields) == set(Replay.model_fields)
+    assert all(field.get("description") for field in fields.values())

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from warmscale.cluster.discovery import Rank
-from warmscale.records import StateFolder, read_json
+from warmscale.records import StateFolder, read_json, write_json
 from warmscale.training import rank_main, ranks
 from warmscale.training.audit import AuditError
 from warmscale.training.rank_main import class_of
@@ -55,6 +55,7 @@ def test_ranks_can_meet_while_the_first_one_copies_the_data(tmp_path, monkeypatc
         raise DataError("seen")
 
     monkeypatch.setattr(rank_main, "node_copy", slow_copy)
+    write_json(state.content, {})
     place = {"attempt": 1, "state": state, "lease": None, "index": tmp_path / "index.tsv", "root": tmp_path}
     assert rank_main.train_rank("run", {"device": "cpu"}, None, rank=Rank(0, 2, 0), **place) == 1
     assert found[0]["port"]

@@ -26,7 +26,7 @@ def test_posters_study_has_13_distinct_runs_a_seed_of_15_points(name):
     assert (len(load_study(config).runs), len(load_study(config).points)) == (39, 45)
     one_seed = load_study(config | {"seeds": 1})
     assert (len(one_seed.runs), len(one_seed.points)) == (13, 15)
-    assert [sum(p.experiment == e.name for p in one_seed.points) for e in one_seed.config.experiments] == [5, 4, 4, 2]
+    assert [sum(p.experiment == e.name for p in one_seed.points) for e in one_seed.config.trainings] == [5, 4, 4, 2]
 
 
 def test_one_point_of_the_poster_stands_in_three_experiments():

@@ -100,7 +100,8 @@ def early_looks_text(plan: Plan) -> str:
     if not early:
         return ""
     what = f"{counted(len(early), 'claim')} will be looked at with fewer seeds than needed ({', '.join(early)})"
-    return f"{what}: allow a further look beforehand (max_looks), or name their runs in planning.required"
+    ways = "raise seeds or the budget, or allow a further look beforehand (max_looks)"
+    return f"{what}: {ways}, or name their runs in planning.required"
 
 
 def high_is_beyond(plan: Plan) -> bool:
