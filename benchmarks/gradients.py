@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import socket
 import statistics
 import subprocess
@@ -21,7 +20,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from common import PYTHON, environment, write_results
-from step import Case, ours
+from step import Case, join, ours
 
 CASES = (
     Case("resnet8", 1, 16, 32, steps=100, rounds=40),
@@ -107,14 +106,7 @@ def serve(case: Case, folder: Path, every: int) -> None:
     """Be one rank: time all rounds, and print them."""
     import torch
 
-    answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # DeepSpeed talks
-    torch.set_num_threads(1)
-    torch.distributed.init_process_group("gloo")
-    rank = torch.distributed.get_rank()
-    shape = (case.images, case.image_size, case.image_size, 3)
-    pixels = torch.randint(256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(rank))
-    images, labels = pixels.permute(0, 3, 1, 2), torch.arange(case.images) % 10
+    answers, rank, images, labels = join(case)
     loops = []
     for on in (False, True):
         own = folder / f"{on}{rank}"

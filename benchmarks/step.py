@@ -26,6 +26,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any, TextIO
 
 from common import PYTHON, environment, write_results
 
@@ -190,15 +191,7 @@ def serve(name: str, case: Case, folder: Path) -> None:
     """Be one rank of a competitor: read numbers of steps, answer with seconds."""
     import torch
 
-    answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # DeepSpeed talks
-    torch.set_num_threads(1)
-    torch.distributed.init_process_group("gloo")
-    rank = torch.distributed.get_rank()
-    shape = (case.images, case.image_size, case.image_size, 3)
-    pixels = torch.randint(256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(rank))
-    images = pixels.permute(0, 3, 1, 2)  # (N, 3, H, W), channels_last as the loader's
-    labels = torch.arange(case.images) % 10
+    answers, rank, images, labels = join(case)
     if name.startswith("ours"):
         step = ours(case, rank, images, labels, folder, name.removeprefix("ours "))
     else:
@@ -211,6 +204,21 @@ def serve(name: str, case: Case, folder: Path) -> None:
             step()
         torch.distributed.barrier()
         print(json.dumps([time.perf_counter() - started, time.process_time() - used]), file=answers, flush=True)
+
+
+def join(case: Case) -> tuple[TextIO, int, Any, Any]:
+    """Be one rank of several: where it answers, its number, and the images and labels of its step."""
+    import torch
+
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # DeepSpeed talks
+    torch.set_num_threads(1)
+    torch.distributed.init_process_group("gloo")
+    rank = torch.distributed.get_rank()
+    shape = (case.images, case.image_size, case.image_size, 3)
+    pixels = torch.randint(256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(rank))
+    # (N, 3, H, W), channels_last as the loader's
+    return answers, rank, pixels.permute(0, 3, 1, 2), torch.arange(case.images) % 10
 
 
 def new_model(case: Case):

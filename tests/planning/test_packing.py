@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import pytest
 from hypothesis import given, settings
@@ -10,7 +11,15 @@ from hypothesis import strategies as st
 
 from warmscale.planning.choices import Candidate, CellChoice, Goal, Limits, Option
 from warmscale.planning.fitting import fit
-from warmscale.planning.packing import Work, least_makespan, makespan, pack
+from warmscale.planning.packing import Work, makespan, pack
+
+
+def least_makespan(works: Sequence[Work], limits: Limits) -> float:
+    """A bound that no order can go below: by the longest run, the nodes and the jobs at a time, in hours."""
+    longest = max((work.wall_hours for work in works), default=0.0)
+    node_hours = math.fsum(work.nodes * work.wall_hours for work in works)
+    job_hours = math.fsum(work.wall_hours for work in works)
+    return max(longest, node_hours / limits.concurrent_nodes, job_hours / limits.jobs)
 
 
 def spans_of(*works, **limits):

@@ -6,7 +6,8 @@ from torch import nn
 
 from warmscale.study.config import Placement
 from warmscale.training.model import ConfigError
-from warmscale.training.speed import Speed, choose_speed, largest_divisor
+from warmscale.training.passes import largest_divisor
+from warmscale.training.speed import Speed, choose_speed
 from warmscale.training.trial import try_model
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda", 0)

@@ -14,7 +14,7 @@ from warmscale.cluster.site import SiteError, load_site, placement_of
 from warmscale.config_files import read_config
 from warmscale.study import StudyError, load_study
 from warmscale.study.planned import PlanFileError, as_analysed, read_plan
-from warmscale.study.staleness import is_stale, stale_line
+from warmscale.study.staleness import NODE_FIELDS, is_stale, stale_line
 from warmscale.monitoring.manifest import write_manifest
 
 # a config file on the command line is another study: it replaces this default instead of being merged into it
@@ -65,7 +65,7 @@ try:
     IS_STALE = PLAN is not None and is_stale(PLAN, STUDY, SITE, ASKED_FOR)
     STALE = [f"{RESULTS}/{stale_line(sys.argv[1:], targets())}"] if IS_STALE and workflow.is_main_process else []
     RUNS = {run: STUDY.runs[run] for run in PLAN.kept(STUDY.runs, Path(RESULTS))} if PLAN else STUDY.runs
-    PLANNED_JOBS = PLAN.jobs if PLAN and not {"nodes", "max_nodes", "ranks_per_node"}.intersection(ASKED_FOR) else {}
+    PLANNED_JOBS = PLAN.jobs if PLAN and not NODE_FIELDS.intersection(ASKED_FOR) else {}
     JOBS = {run_id: PLANNED_JOBS.get(run_id) or (STUDY.where(run), None) for run_id, run in RUNS.items()}
     ON_SITE = places_of(set(JOBS.values()))
     MEASURED = {(each.where, each.minutes) for each in STUDY.measurements.values()}

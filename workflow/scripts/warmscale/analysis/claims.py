@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -153,9 +154,15 @@ def _paired(claim: Claim, groups: Sequence[Group], sign: int, effect: float) -> 
         own[group.value].where(own["state"] == "finished")[seeds].tolist()
         for own, group in zip(sides, groups, strict=True)
     ]
-    if claim.kind == "better":
-        return paired_better(*pair, sign=sign, margin=claim.margin or 0.0, smallest_effect=effect)
-    return paired_equivalent(*pair, sign=sign, margin=claim.margin, smallest_effect=effect)
+    return paired_evidence(claim, *pair, sign, effect)
+
+
+def paired_evidence(
+    claim: Claim, a: Sequence[float], b: Sequence[float], sign: int, effect: float, spread: float = math.nan
+) -> Evidence:
+    """What runs with the same seed say of a claim, in the order of their seeds, NaN: diverged; spread: sd of runs."""
+    test = {"better": paired_better, "equivalent": paired_equivalent}[claim.kind]
+    return test(a, b, sign=sign, margin=claim.margin or 0.0, spread=spread, smallest_effect=effect)
 
 
 def _notes(claim: Claim, groups: Sequence[Group], observations: Observations, study: Study) -> list[str]:

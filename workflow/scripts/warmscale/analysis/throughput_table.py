@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from ..records import read_rows
 from ..study import Study
+from ..study.recipe import arithmetic
 from ..study.throughput import Measurement
 from .published import write_described
 from .unpublished import is_measured, unpublished_run
@@ -116,7 +117,7 @@ def described(measurement: Measurement, image_size: int) -> dict[str, Any]:
         "experiments": ";".join(measurement.experiments),
         "model": recipe.model,
         "image_size": image_size,
-        "precision": "tf32" if recipe.tf32 and recipe.precision == "fp32" else recipe.precision,
+        "precision": arithmetic(recipe.precision, recipe.tf32),
         "nodes": where.nodes,
         "ranks_per_node": where.ranks_per_node,
         "ranks": where.ranks,

@@ -135,12 +135,11 @@ def _planned(arguments: argparse.Namespace) -> tuple[str, dict] | None:
 
 
 def _measured(study: Any, results: Path) -> dict[str, Any]:
-    """Measurements of a study: those of the last call, which knew its site, else as this machine would have them."""
+    """Measurements as this machine would have them, until a call that knew the site has left word of them."""
     from ..monitoring.manifest import read_manifest
-    from ..monitoring.runs import MEASUREMENT
 
-    if manifest := read_manifest(f"{results}/{study.name}"):
-        return {one: planned for one, planned in manifest.runs.items() if one.startswith(MEASUREMENT)}
+    if read_manifest(f"{results}/{study.name}"):
+        return {}
     return {one: {"total_steps": each.total_steps} for one, each in study.measurements.items()}
 
 

@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Iterator, Sequence
 
 from .files import last_lines, read_object
-from .runs import MEASUREMENT, RunStatus, counted, record_of
+from .runs import RunStatus, counted, is_measurement, record_of
 from .text import count, duration
 
 LOG_LINES = 5
@@ -63,7 +63,7 @@ def _commands(folder: str, runs: Sequence[RunStatus], command: str, under_way: b
     parts = [f"{counted(failed)} failed"] if failed else []
     if missing:
         parts.append(f"{missing} {'is' if missing == 1 else 'are'} missing" if failed else f"{counted(runs)} missing")
-    does = "measures" if all(run.run_id.startswith(MEASUREMENT) for run in runs) else "trains"
+    does = "measures" if all(is_measurement(run.run_id) for run in runs) else "trains"
     when = "when the workflow has ended, the same command" if under_way else "the same command"
     what = f"tries again, and {does} nothing else" if failed else f"{does} what is missing, and nothing else"
     one = "only it" if len(runs) == 1 else "only the first of them"
@@ -125,5 +125,5 @@ def _logs(folder: str, run: RunStatus, job: dict) -> Iterator[str]:
     if job.get("log"):
         yield str(job["log"])
     yield f"{logs}/rank0.log"
-    yield f"{folder}/logs/{'measure' if run.run_id.startswith(MEASUREMENT) else 'train'}/{run.run_id}.log"
+    yield f"{folder}/logs/{'measure' if is_measurement(run.run_id) else 'train'}/{run.run_id}.log"
     yield f"{logs}/launch.log"  # where it was once

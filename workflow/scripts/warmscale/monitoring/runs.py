@@ -17,8 +17,9 @@ SILENT_SEC = 120.0
 """After so long without a heartbeat (one in 5 s) a run is no longer believed to be alive."""
 
 
-MEASUREMENT = "tp-"
-"""Ids of measurements begin so."""
+def is_measurement(run_id: str) -> bool:
+    """Whether an id is that of a measurement, not of a run: study/throughput.py makes them."""
+    return run_id.startswith("tp-")
 
 
 @dataclass(frozen=True)
@@ -153,15 +154,16 @@ def _going(
 
 def counted(runs: Sequence[RunStatus]) -> str:
     """`3 runs`, `3 runs and 1 measurement`, `1 measurement`."""
-    measured = sum(run.run_id.startswith(MEASUREMENT) for run in runs)
+    measured = sum(is_measurement(run.run_id) for run in runs)
     parts = [count(len(runs) - measured, "run")] if len(runs) > measured or not measured else []
     return " and ".join([*parts, *([count(measured, "measurement")] if measured else [])])
 
 
 def record_of(study: str, run_id: str) -> str:
     """Path of the published record of a run, or of a measurement."""
-    is_measurement = run_id.startswith(MEASUREMENT)
-    return f"{study}/throughput/{run_id}/measurement.json" if is_measurement else f"{study}/runs/{run_id}/run.json"
+    if is_measurement(run_id):
+        return f"{study}/throughput/{run_id}/measurement.json"
+    return f"{study}/runs/{run_id}/run.json"
 
 
 def published_run(study: str, run_id: str) -> RunStatus:

@@ -12,7 +12,7 @@ from typing import Any
 from ..records import OUTCOMES
 from .files import heartbeat, names_in, read_all, read_object
 from .manifest import NAME, read_manifest
-from .runs import MEASUREMENT, SILENT_SEC, UNDER_WAY, RunStatus, published_run, read_run
+from .runs import SILENT_SEC, UNDER_WAY, RunStatus, is_measurement, published_run, read_run
 
 DEFAULT_CONFIG = "config/config.yaml"
 """The one that the Snakefile takes by itself."""
@@ -71,7 +71,7 @@ def read_study(
     if planned is None and manifest:
         planned = manifest.runs
     elif manifest:  # which measurements there are depends on the site, which a config does not know
-        planned = {**planned, **{one: of for one, of in manifest.runs.items() if one.startswith(MEASUREMENT)}}
+        planned = {**planned, **{one: of for one, of in manifest.runs.items() if is_measurement(one)}}
     states = set(names_in(f"{folder}/state"))
     published = {*names_in(f"{folder}/runs"), *names_in(f"{folder}/throughput")}
     known = states | published

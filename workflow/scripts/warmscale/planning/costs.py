@@ -12,6 +12,7 @@ from ..study.planning import Planning
 from ..study.rates import epoch_clock
 from ..study.run import Run
 from ..training.deadline import ROOM, WRITES
+from ..training.passes import micro_batch_size, workers_together
 from .calibration import CostModel
 from .measured import has_overlap
 from .step_time import StepShape, validation_image_sec
@@ -19,8 +20,6 @@ from .workload import PUBLISHED_SIZE, PlanningError
 
 ROUND_MIN = 5
 """Walltimes are whole multiples of so many minutes."""
-AUTO_PIXELS = 2**17
-"""placement.workers_per_pass auto, on CPUs: most pixels of a pass; training/speed.py, which needs torch."""
 
 
 @dataclass(frozen=True)
@@ -137,13 +136,16 @@ def run_cost(
 
 def step_shape(run: Run, where: Where, placement: Placement, *, on_cpu: bool) -> StepShape:
     """Who takes part in a step of a run at a place."""
-    images = run.content.get("batchnorm_batch_size") or run.worker_batch_size
+    images = micro_batch_size(run.content)
     workers = run.recipe.mini_batch_size // images
     size = run.content["dataset"].get("image_size", PUBLISHED_SIZE)
-    automatic = AUTO_PIXELS // (images * size**2) if on_cpu else 1
-    most = automatic if placement.workers_per_pass == "auto" else placement.workers_per_pass
-    of_rank = workers // where.ranks
-    together = max(each for each in range(1, of_rank + 1) if of_rank % each == 0 and each <= max(1, most))
+    together = workers_together(
+        placement.workers_per_pass,
+        workers // where.ranks,
+        images_a_worker=images,
+        image_size=size,
+        device="cpu" if on_cpu else "cuda",
+    )
     is_captured = placement.cuda_graphs and not on_cpu
     overlaps = has_overlap(compiled=placement.compile, captured=is_captured, zero_stage=placement.zero_stage)
     return StepShape(where.nodes, where.ranks_per_node, workers, images, together, overlaps)

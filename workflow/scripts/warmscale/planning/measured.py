@@ -12,6 +12,8 @@ from typing import Any
 import pandas as pd
 
 from ..records import read_json, read_rows
+from ..study.recipe import arithmetic
+from ..training.passes import micro_batch_size
 from .hardware import PRESETS, Hardware
 from .step_time import StepShape
 from .workload import PUBLISHED_SIZE, Workload
@@ -171,8 +173,7 @@ def _of_training(
         [_number(row, name) or 0.0 for row in epochs] for name in ("step", "train_sec", "eval_sec", "data_wait_sec")
     )
     counts = [after - before for before, after in itertools.pairwise(steps)]
-    precision = content.get("precision", "fp32")
-    images = content.get("batchnorm_batch_size") or content["mini_batch_size"] // content["workers"]
+    images = micro_batch_size(content)
     others_sec = attempts[0]["ended"] - attempts[0]["started"] - sum(train_sec) - sum(eval_sec)
     return Measured(
         shape=StepShape(
@@ -193,7 +194,7 @@ def _of_training(
         source=run["run_id"],
         model=content["model"],
         image_size=dataset.get("image_size", PUBLISHED_SIZE),
-        precision="tf32" if content.get("tf32") and precision == "fp32" else precision,
+        precision=arithmetic(content.get("precision", "fp32"), bool(content.get("tf32"))),
         device=run.get("device_name") or run.get("device") or "",
         data_wait_sec=_median_each(wait_sec[1:], counts),
         eval_images_per_sec=dataset["num_val_images"] / ranks / statistics.median(eval_sec),

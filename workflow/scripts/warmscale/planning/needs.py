@@ -11,10 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from ..analysis.claims import common_seeds, evidence_of, groups_of
+from ..analysis.claims import common_seeds, evidence_of, groups_of, paired_evidence
 from ..analysis.inference.cell import pooled_sd
 from ..analysis.inference.evidence import Evidence
-from ..analysis.inference.kinds import paired_better, paired_equivalent
 from ..analysis.inference.verdict import fewest_seeds, level_of_a_look
 from ..analysis.looks import Look, claim_hash
 from ..analysis.observed_cells import CannotTestError, Group, NotThereError
@@ -161,9 +160,8 @@ def planned_evidence(claim: Claim, metric: Metric, groups: Sequence[Group], sd: 
     """The test of a claim on its cells; of pairs it is taken that runs with the same seed share nothing."""
     if not claim.paired:
         return evidence_of(claim, metric, groups, sd, effect)
-    common = {"sign": metric.sign, "margin": claim.margin or 0.0, "spread": sd, "smallest_effect": effect}
     zeros = [0.0, 0.0]
-    return {"better": paired_better, "equivalent": paired_equivalent}[claim.kind](zeros, zeros, **common)
+    return paired_evidence(claim, zeros, zeros, metric.sign, effect, sd)
 
 
 def _seeds(need: Need, order: Order) -> dict[str, int]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import bisect
 import heapq
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -91,11 +90,3 @@ def _begin(waiting: Sequence[int], works: Sequence[Work], free: _Free) -> tuple[
 def makespan(spans: Mapping[str, Span]) -> float:
     """Hours until the last run has ended."""
     return max((span.end_hour for span in spans.values()), default=0.0)
-
-
-def least_makespan(works: Sequence[Work], limits: Limits) -> float:
-    """A bound that no order can go below: by the longest run, the nodes and the jobs at a time, in hours."""
-    longest = max((work.wall_hours for work in works), default=0.0)
-    node_hours = math.fsum(work.nodes * work.wall_hours for work in works)
-    job_hours = math.fsum(work.wall_hours for work in works)
-    return max(longest, node_hours / limits.concurrent_nodes, job_hours / limits.jobs)

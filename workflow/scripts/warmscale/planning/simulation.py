@@ -8,10 +8,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..analysis.claims import evidence_of
+from ..analysis.claims import evidence_of, paired_evidence
 from ..analysis.inference.cell import Cell, shares_diverged
 from ..analysis.inference.evidence import Evidence
-from ..analysis.inference.kinds import paired_better, paired_equivalent
 from ..analysis.observed_cells import Group
 from ..study.claims import Claim
 from ..study.levels import is_level
@@ -91,5 +90,4 @@ def _tested(claim: Claim, metric: Metric, groups: Sequence[Group], need: Need) -
     if not claim.paired:
         return evidence_of(claim, metric, groups, need.sd, need.effect)
     a, b = ([*group.cells[0].values, *[math.nan] * group.cells[0].diverged] for group in groups)
-    test = {"better": paired_better, "equivalent": paired_equivalent}[claim.kind]
-    return test(a, b, sign=metric.sign, margin=claim.margin or 0.0, spread=need.sd, smallest_effect=need.effect)
+    return paired_evidence(claim, a, b, metric.sign, need.effect, need.sd)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ..study.config import Dataset
 from ..study.errors import StudyError
 from ..study.planning import OwnWork, Planning
-from ..study.recipe import Recipe
+from ..study.recipe import Recipe, arithmetic
 
 PUBLISHED_SIZE = 224
 """Pixels a side of the images that operations are published for."""
@@ -77,7 +77,7 @@ class Workload:
 
 def workload_of(recipe: Recipe, dataset: Dataset, planning: Planning | None = None) -> Workload:
     """What a step of a recipe is made of; raises PlanningError for a model of one's own whose size is not given."""
-    precision = "tf32" if recipe.tf32 and recipe.precision == "fp32" else recipe.precision
+    precision = arithmetic(recipe.precision, recipe.tf32)
     return workload(recipe.model, dataset.image_size, dataset.num_classes, precision, planning and planning.model)
 
 

@@ -106,8 +106,9 @@ def with_plan(study: Study, results: Path) -> Study:
 
 def as_analysed(config: str) -> str:
     """A config, as JSON, without what only a plan is made from: of `planning` predictions read sizes and machines."""
-    raw = {name: value for name, value in json.loads(config).items() if name not in ("budget", "planning")}
-    planning = {name: value for name, value in (json.loads(config).get("planning") or {}).items() if name in ANALYSED}
+    raw = json.loads(config)
+    raw.pop("budget", None)
+    planning = {name: value for name, value in (raw.pop("planning", None) or {}).items() if name in ANALYSED}
     return json.dumps(raw | ({"planning": planning} if planning else {}))
 
 

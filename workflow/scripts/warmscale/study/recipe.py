@@ -181,6 +181,11 @@ class Recipe(Strict):
     """Seed of the initial weights; null: the run's seed."""
 
 
+def arithmetic(precision: str, tf32: bool) -> str:
+    """What matrices are multiplied in: the precision, or tf32 where fp32 may use it."""
+    return "tf32" if tf32 and precision == "fp32" else precision
+
+
 def leaves(model: type[BaseModel] = Recipe, prefix: str = "") -> Iterator[str]:
     """Names of all leaves of a recipe, nested ones dotted: `lr_scaling.rule`."""
     for name, field in model.model_fields.items():

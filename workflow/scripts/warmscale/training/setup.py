@@ -27,9 +27,10 @@ from .images import Images
 from .model import ConfigError, build_model
 from .optimizer import build_optimizer
 from .pack import PackedSplit, open_splits
+from .passes import micro_batch_size
 from .progress import Progress
 from .speed import choose_speed
-from .training import Training, micro_batch_size
+from .training import Training
 from .tree import Split
 
 

@@ -11,12 +11,9 @@ from torch import nn
 
 from ..study.recipe import BUILT_IN_MODELS
 from .model import ConfigError
+from .passes import workers_together
 from .trial import Trial, try_model
 
-AUTO_PIXELS = {"cpu": 2**17, "cuda": 0}
-"""workers_per_pass auto: most pixels of a pass, all its images together. Measured on CPUs with 32 images of 16 x 16 a
-worker: a step with 10 workers in a pass takes about 0.75 times as long as with one at a time, and with 20 no less; with
-images of 224 x 224 a single one fills the caches. On GPUs not measured yet: one worker a pass."""
 ARRANGES_ITSELF = ("reduce-overhead", "max-autotune")
 """Modes of the compiler that capture CUDA graphs of their own."""
 
@@ -74,8 +71,7 @@ def choose_speed(
         )
     asked = settings["workers_per_pass"]
     size = recipe["dataset"]["image_size"]
-    most = AUTO_PIXELS[device.type] // (images_a_worker * size**2) if asked == "auto" else asked
-    together = largest_divisor(workers, max(1, most))
+    together = workers_together(asked, workers, images_a_worker=images_a_worker, image_size=size, device=device.type)
     if together > 1 or compiled != "none" or graphs:
         trial = _known(recipe["model"]) or try_model(model, image_size=size)
         if trial.draws and compiled != "none":
@@ -92,11 +88,6 @@ def choose_speed(
         compile=compiled,
         cuda_graphs=graphs,
     )
-
-
-def largest_divisor(number: int, most: int) -> int:
-    """The largest divisor of a number that is at most `most`, at least 1."""
-    return max(each for each in range(1, min(number, most) + 1) if number % each == 0)
 
 
 def _known(model: str) -> Trial | None:

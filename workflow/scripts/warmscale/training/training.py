@@ -23,6 +23,7 @@ from .engine import Engine
 from .evaluate import Normalise
 from .gradients import Gradients
 from .images import Images
+from .passes import micro_batch_size
 from .progress import Progress
 from .speed import Speed
 
@@ -173,8 +174,3 @@ class Training:
         """A line for the log, on the first rank."""
         if self.progress:
             self.progress.say(line)
-
-
-def micro_batch_size(content: Mapping[str, Any]) -> int:
-    """Images of one BatchNorm batch of a content."""
-    return content.get("batchnorm_batch_size") or content["mini_batch_size"] // content["workers"]
