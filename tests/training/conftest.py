@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import torch.distributed as dist
 from PIL import Image
 
 from warmscale.study import Run, load_study
@@ -128,3 +129,11 @@ def run_ranks(folder: Path, world_size: int, experiments: list[dict[str, Any]]) 
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a tree and its index."""
     return make_lab(tmp_path_factory.mktemp("lab"))
+
+
+@pytest.fixture
+def only_rank():
+    """A process group of this process."""
+    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    yield
+    dist.destroy_process_group()

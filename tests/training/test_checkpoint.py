@@ -7,7 +7,6 @@ import time
 
 import pytest
 import torch
-import torch.distributed as dist
 
 from warmscale.cluster.discovery import Rank
 from warmscale.training.batchnorm import RunningStatistics
@@ -17,14 +16,6 @@ from warmscale.training.model import build_model
 
 ALONE = Rank(0, 1, 0)
 PLAN = Plan(4, 4, 1, 0.0, "fp32", 0, torch.device("cpu"))
-
-
-@pytest.fixture
-def only_rank():
-    """A process group of this process."""
-    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
-    yield
-    dist.destroy_process_group()
 
 
 @pytest.fixture

@@ -9,7 +9,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-import torch.distributed as dist
+from hypothesis import given
+from hypothesis import strategies as st
 from torch.nn import functional
 
 from warmscale.records import (
@@ -24,7 +25,7 @@ from warmscale.records import (
 )
 from warmscale.study import Schedule
 from warmscale.training.engine import Plan, make_engine
-from warmscale.training.gradients import Gradients, noise_estimates
+from warmscale.training.gradients import Gradients, noise_estimates, share_of
 from warmscale.training.images import Images
 from warmscale.training.loader import train_batches
 from warmscale.training.model import build_model
@@ -75,13 +76,20 @@ def notes(tmp_path_factory):
     return noted
 
 
-def test_a_kept_gradient_is_let_go_where_nothing_is_measured():
+def test_a_kept_gradient_is_let_go_where_nothing_is_measured(only_rank):
     engine = SimpleNamespace(model=torch.nn.Linear(2, 1), device=torch.device("cpu"), averaged=None)
     kept = {"step": 3, "parts": [torch.ones(1, 2), torch.ones(1)]}
     for every_steps, step in ((None, None), (5, 3)):
         gradients = Gradients(engine, every_steps=every_steps, mini_batch_size=4, images_per_pass=2, passes=2)
         gradients.set_state(kept)
         assert (gradients.state() or {}).get("step") == step
+
+
+@given(st.lists(st.integers(1, 3_000_000), min_size=1, max_size=60), st.integers(1, 20))
+def test_ranks_share_the_parameters_about_equally(sizes, ranks):
+    shares = [share_of(sizes, rank, ranks) for rank in range(ranks)]
+    assert [index for share in shares for index in share] == list(range(len(sizes)))
+    assert max(sum(sizes[index] for index in share) for share in shares) <= sum(sizes) / ranks + max(sizes)
 
 
 def without(rows, columns):
@@ -228,14 +236,6 @@ def test_estimates_are_unbiased_for_linear_regression_with_gaussian_noise(dimens
     means, errors = np.mean(found, axis=0), np.std(found, axis=0) / math.sqrt(len(found))
     assert abs(means[0] - 1) < 4 * errors[0]
     assert abs(means[1] - known_noise(dimension, sigma)) < 4 * errors[1]
-
-
-@pytest.fixture
-def only_rank():
-    """A process group of this process."""
-    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
-    yield
-    dist.destroy_process_group()
 
 
 def test_an_engine_with_linear_regression_has_the_noise_scale_that_is_known(only_rank):

@@ -12,14 +12,16 @@ Their ratio is the noise scale, once each was averaged over steps. BatchNorm let
 others of its batch: both are of gradients at this BatchNorm batch, and comparable at equal ones only.
 
 Hooks on parameters are there during measured steps only. Other steps cost nothing, but that before a measured one, of
-which a copy of the gradient is kept.
+which a copy of the gradient is kept. Averaged gradients and weights are the same on all ranks: each rank looks at its
+share of the parameters, and one all-reduce adds the shares up.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 import torch
@@ -33,19 +35,19 @@ Parts = list[torch.Tensor | None]
 
 @dataclass(frozen=True)
 class Observed:
-    """What is seen of a measured step between averaging and update."""
+    """What a rank sees of a measured step between averaging and update, of its share of the parameters."""
 
-    norm: torch.Tensor
-    """Of the gradient, as the next two times loss scales."""
-    previous_norm: torch.Tensor
+    passes_sq: torch.Tensor
+    """Sum of the squared norms of the gradients of its passes, of all parameters; times loss scales, as the next."""
+    norm_sq: torch.Tensor
+    """Of the gradient."""
+    previous_sq: torch.Tensor
     """Of the gradient of the step before; 0 where it is not known."""
     product: torch.Tensor
-    """Of the two."""
+    """Of the two gradients."""
+    weights_sq: torch.Tensor
     weights: list[torch.Tensor]
     """Before the update."""
-    squares: torch.Tensor
-    """Sum of the squared norms of the gradients of passes, of all ranks once `work` is done."""
-    work: dist.Work | None
 
 
 class Gradients:
@@ -57,6 +59,8 @@ class Gradients:
         """passes: of this rank in a step; every_steps: None measures nothing."""
         self._every, self._big, self._small, self._passes = every_steps, mini_batch_size, images_per_pass, passes
         self._parameters = [parameter for parameter in engine.model.parameters() if parameter.requires_grad]
+        sizes = [parameter.numel() for parameter in self._parameters]
+        self._share = share_of(sizes, dist.get_rank(), dist.get_world_size())
         self._device = engine.device
         self._hooks: list[Any] = []
         self._pass_norms: list[torch.Tensor] = []
@@ -79,20 +83,21 @@ class Gradients:
             self._hooks = [parameter.register_hook(self._see_pass) for parameter in self._parameters]
 
     def finish(self, *, skipped: bool) -> dict[str, float]:
-        """After the update: GRADIENT_COLUMNS of the step; where it is measured, the end of a collective.
+        """After the update: GRADIENT_COLUMNS of the step; where it is measured, a collective.
 
         None of them where it is not, or the fp16 scaler skipped the update; without those that cannot be had.
         """
-        observed = self._observed
+        seen = self._observed
         self._let_go()
-        if observed and observed.work:
-            observed.work.wait()
-        if observed is None or skipped:
+        if seen is None or skipped:
             return {}
-        change = torch._foreach_sub(self._parameters_now(), observed.weights)
-        found = [observed.norm, observed.previous_norm, observed.product, _norm(observed.weights), _norm(change)]
-        numbers = torch.stack([number.to(observed.squares) for number in (observed.squares, *found)]).tolist()
-        return {name: value for name, value in self._columns(*numbers) if math.isfinite(value)}
+        torch._foreach_sub_(seen.weights, self._share_of_weights())
+        change_sq = self._square(seen.weights)
+        seen_sq = [seen.passes_sq, seen.norm_sq, seen.previous_sq, seen.product, seen.weights_sq]
+        numbers = torch.stack([*seen_sq, change_sq])
+        if dist.get_world_size() > 1:
+            dist.all_reduce(numbers)
+        return {name: value for name, value in self._columns(*numbers.tolist()) if math.isfinite(value)}
 
     def state(self) -> dict[str, Any] | None:
         """What a checkpoint has to hold for the next step to be measured as without it."""
@@ -110,26 +115,42 @@ class Gradients:
     def _observe(self) -> None:
         """When the gradients are averaged, before they are clipped, unscaled and used."""
         is_measured, is_next = self.is_measured(self._step), self.is_measured(self._step + 1)
-        if not (is_measured or is_next):
-            return
-        gradient = [parameter.grad for parameter in self._parameters]
         if is_measured:
-            kept = self._kept[1] if self._kept and self._kept[0] == self._step - 1 else [None] * len(gradient)
-            squares, work = self._sum_of_passes()  # while the rest is computed and the update is made
-            weights = [weight.clone() for weight in self._parameters_now()]
-            self._observed = Observed(_norm(gradient), _norm(kept), _product(gradient, kept), weights, squares, work)
-        self._kept = (self._step, [part if part is None else part.clone() for part in gradient]) if is_next else None
+            kept = self._kept[1] if self._kept and self._kept[0] == self._step - 1 else [None] * len(self._parameters)
+            ours, theirs = ([parts[index] for index in self._share] for parts in (self._gradient(), kept))
+            weights = [weight.clone() for weight in self._share_of_weights()]
+            self._observed = Observed(
+                passes_sq=self._sum(self._pass_norms, power=2),
+                norm_sq=self._square(ours),
+                previous_sq=self._square(theirs),
+                product=self._product(ours, theirs),
+                weights_sq=self._square(weights),
+                weights=weights,
+            )
+            self._kept = None
+        if is_next:
+            self._kept = self._step, [part if part is None else part.clone() for part in self._gradient()]
 
-    def _sum_of_passes(self) -> tuple[torch.Tensor, dist.Work | None]:
-        """Begin to sum over the passes of all ranks; a collective."""
-        squares = torch.zeros((), dtype=torch.float64, device=self._device)
-        if self._pass_norms:
-            squares = torch.stack(self._pass_norms).double().square().sum()
-        several = self._small < self._big and dist.get_world_size() > 1
-        return squares, dist.all_reduce(squares, async_op=True) if several else None
+    def _gradient(self) -> Parts:
+        return [parameter.grad for parameter in self._parameters]
 
-    def _parameters_now(self) -> list[torch.Tensor]:
-        return [parameter.detach() for parameter in self._parameters]
+    def _share_of_weights(self) -> list[torch.Tensor]:
+        return [self._parameters[index].detach() for index in self._share]
+
+    def _square(self, parts: Parts) -> torch.Tensor:  # -> ()
+        """Squared norm of all numbers together."""
+        known = [part for part in parts if part is not None]
+        return self._sum(torch._foreach_norm(known) if known else (), power=2)
+
+    def _product(self, ours: Parts, theirs: Parts) -> torch.Tensor:  # -> ()
+        """Of two vectors in parts; one that is missing is 0."""
+        pairs = [(a, b) for a, b in zip(ours, theirs, strict=True) if a is not None and b is not None]
+        return self._sum([torch.dot(a.flatten(), b.flatten()) for a, b in pairs])
+
+    def _sum(self, numbers: Sequence[torch.Tensor], power: int = 1) -> torch.Tensor:  # (()) -> ()
+        if not numbers:
+            return torch.zeros((), dtype=torch.float64, device=self._device)
+        return torch.stack(tuple(numbers)).double().pow(power).sum()
 
     def _let_go(self) -> None:
         """Watch no longer."""
@@ -138,34 +159,28 @@ class Gradients:
         self._hooks, self._pass_norms, self._observed = [], [], None
 
     def _columns(
-        self, squares: float, norm: float, previous: float, product: float, weights: float, change: float
+        self, passes_sq: float, norm_sq: float, previous_sq: float, product: float, weights_sq: float, change_sq: float
     ) -> Iterable[tuple[str, float]]:
-        """squares: sum of the squared norms of all passes' gradients, of losses divided by the passes of a rank."""
-        norm_of_mean = norm / self._loss_scale
-        yield "gradient_norm", norm_of_mean
-        if norm * previous:
-            yield "gradient_cosine", product / (norm * previous)
-        if weights:
-            yield "update_to_weight", change / weights
+        """Sums over all ranks; passes_sq: of the gradients of losses divided by the passes of a rank."""
+        big_sq = norm_sq / self._loss_scale**2
+        yield "gradient_norm", math.sqrt(big_sq)
+        if norm_sq * previous_sq:
+            yield "gradient_cosine", product / (math.sqrt(norm_sq) * math.sqrt(previous_sq))
+        if weights_sq:
+            yield "update_to_weight", math.sqrt(change_sq / weights_sq)
         if self._small < self._big:
-            mean_square = squares * (self._passes / self._loss_scale) ** 2 * self._small / self._big
-            sq, noise = noise_estimates(mean_square, norm_of_mean**2, self._small, self._big)
+            mean_square = passes_sq * (self._passes / self._loss_scale) ** 2 * self._small / self._big
+            sq, noise = noise_estimates(mean_square, big_sq, self._small, self._big)
             yield "gradient_sq", sq
             yield "gradient_noise", noise
+
+
+def share_of(sizes: Sequence[int], rank: int, ranks: int) -> list[int]:
+    """Which parameters of these sizes a rank looks at: about as many numbers on each rank, neighbours together."""
+    total, middles = sum(sizes), [end - size / 2 for end, size in zip(accumulate(sizes), sizes, strict=True)]
+    return [index for index, middle in enumerate(middles) if int(middle / total * ranks) == rank]
 
 
 def noise_estimates(small_sq: float, big_sq: float, small: int, big: int) -> tuple[float, float]:
     """|G|^2 and tr(Sigma) from mean squared norms of gradients over so many images each (module's text)."""
     return (big * big_sq - small * small_sq) / (big - small), (small_sq - big_sq) / (1 / small - 1 / big)
-
-
-def _norm(parts: Parts) -> torch.Tensor:  # -> ()
-    """Of all numbers together."""
-    known = [part for part in parts if part is not None]
-    return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(known))) if known else torch.zeros(())
-
-
-def _product(ours: Parts, theirs: Parts) -> torch.Tensor:  # -> ()
-    """Of two vectors in parts; one that is missing is 0."""
-    pairs = [(a, b) for a, b in zip(ours, theirs, strict=True) if a is not None and b is not None]
-    return torch.stack([torch.dot(a.flatten(), b.flatten()) for a, b in pairs]).sum() if pairs else torch.zeros(())
