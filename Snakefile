@@ -1,5 +1,7 @@
 """Large-mini-batch training studies: a grid in YAML is trained, aggregated, drawn and reported."""
 
+import gc
+
 from snakemake.utils import min_version
 
 min_version("9.27")
@@ -36,3 +38,6 @@ else:
             lost=lost_files(),
             report=plain(*rules.report.output),
             complete=str(rules.complete.output.done),
+
+    # what was read stays until the end: the garbage collector need not visit it whenever jobs are made
+    gc.freeze()
