@@ -123,7 +123,11 @@ def test_a_figure_says_what_it_lacks(entry, partial, missing, whole):
         "scaling-final": "Partial: 8 of 9 runs are there; missing: 1 pending",
         **dict.fromkeys(("sizes-time-to-target", "learning-rates"), ""),
         **dict.fromkeys(
-            ("comparison", "communication", "gradients", "realised-rates"),
+            (
+                "comparison",
+                *("trainings-throughput", "trainings-efficiency", "trainings-model"),
+                *("communication", "gradients", "realised-rates"),
+            ),
             "Partial: 11 of 15 runs are there; missing: 1 failed, 1 paused, 2 pending",
         ),
     }

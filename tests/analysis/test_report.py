@@ -87,7 +87,8 @@ def test_links_within_the_page_lead_somewhere(tags):
 
 def test_every_figure_is_in_the_page_with_a_text_in_its_place(study, tags):
     images = [attributes for tag, attributes in tags if tag == "img"]
-    assert len(images) == len(figures_of(study))
+    compared = [entry for entry in figures_of(study) if not entry.name.startswith("trainings-")]  # all on one rank
+    assert len(images) == len(compared)
     assert all(len(image["alt"]) > 40 for image in images)
 
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from warmscale.analysis.scaling_frames import families, placements, ratio_frame, throughput_frame
+from warmscale.analysis.scaling_frames import families, placements, ratio_frame, throughput_frame, trainings_frame
 
 from .measured_rows import COMMUNICATION_SEC, RATE, measured, table_of, throughput_of
 
@@ -53,6 +53,24 @@ def test_a_placement_without_a_measurement_has_a_row_without_numbers():
     row = at(placements(table_of(rows)), nodes=4)
     assert row["n"] == 0 and row["pending"] == 1
     assert row[["images_per_sec", "computation_to_communication", "ci_low"]].isna().all()
+
+
+def test_the_overlap_is_of_the_means_and_not_a_mean_of_ratios():
+    exposed, communication = [0.01, -0.004, 0.03], [0.02, 0.01, 0.1]
+    pairs = zip(exposed, communication, strict=True)
+    rows = [
+        measured(2, 16, repeat) | {"exposed_sec": hidden, "communication_sec": whole, "overlap": 1 - hidden / whole}
+        for repeat, (hidden, whole) in enumerate(pairs, start=1)
+    ]
+    row = at(placements(table_of(rows)), nodes=2)
+    assert row["overlap"] == pytest.approx(1 - 0.036 / 0.13)
+    assert abs(row["overlap"] - np.mean([each["overlap"] for each in rows])) > 0.05
+    assert at(placements(throughput_of(batches=(16,))), nodes=1)[["overlap"]].isna().all()  # nothing to average
+
+
+def test_averaging_that_is_wholly_exposed_overlaps_by_nothing():
+    row = at(placements(throughput_of((2,), (16,), repeats=1, slower=1 / 0.99)), nodes=2)
+    assert row["exposed_sec"] == pytest.approx(COMMUNICATION_SEC) and row["overlap"] == pytest.approx(0.0)
 
 
 def test_weak_efficiency_has_the_closed_form_of_its_machine():
@@ -222,3 +240,47 @@ def test_efficiencies_do_not_depend_on_how_fast_the_machine_is(slower, nodes, wi
     columns = ["efficiency", "efficiency_low", "efficiency_high"]
     np.testing.assert_allclose(slow[columns], plain[columns], rtol=1e-9)
     assert plain["efficiency"].max() <= 1 + 1e-12
+
+
+UNKNOWN = {"data": "dataset", "engine": None, "zero_stage": None}
+"""What the table of runs does not say of trainings."""
+
+
+def test_trainings_alone_have_families_of_their_own():
+    rows = pd.concat(
+        [throughput_of((1, 4), (16,), **UNKNOWN), throughput_of((1, 4), (16,), workers=4, **UNKNOWN)],
+        ignore_index=True,
+    )
+    frame = trainings_frame(placements(rows))
+    assert set(frame["source"]) == {"trainings"}
+    assert set(zip(frame["series"], frame["scaling"], strict=True)) == {
+        ("16 images a worker", "weak"),
+        ("4 workers of 16 images", "strong"),
+    }
+    for scaling, batch in (("weak", 16), ("strong", 4 * 16)):
+        computation = batch / RATE / (1 if scaling == "weak" else 4)
+        row = at(frame, scaling=scaling, nodes=4)
+        assert row["efficiency"] == pytest.approx(computation / (computation + COMMUNICATION_SEC))
+
+
+def test_ranks_a_node_of_trainings_tell_lines_apart_only_where_as_many_ranks_stood_in_several_ways():
+    rows = [
+        measured(*place, 16, repeat, a_node=a_node, **UNKNOWN)
+        for place, a_node in [((1,), 2), ((2,), 3)]
+        for repeat in (1, 2)
+    ]
+    assert set(trainings_frame(placements(table_of(rows)))["series"]) == {"16 images a worker"}
+    rows += [measured(2, 16, repeat, **UNKNOWN) for repeat in (1, 2)]  # two ranks on two nodes
+    assert trainings_frame(placements(table_of(rows)))["series"].nunique() == 3
+
+
+def test_trainings_of_two_models_are_two_lines_and_none_is_lost():
+    alike, other = (
+        throughput_of(nodes, (16,), model=model, **UNKNOWN)
+        for nodes, model in (((1, 2), "resnet50"), ((2,), "resnet18"))
+    )
+    frame = trainings_frame(placements(pd.concat([alike, other], ignore_index=True)))
+    assert frame[["model", "scaling", "nodes"]].values.tolist() == [
+        ["resnet50", "weak", 1], ["resnet50", "weak", 2], ["resnet18", "alone", 2],
+    ]  # fmt: skip
+    assert set(frame["series"]) == {"16 images a worker,\nresnet50", "16 images a worker,\nresnet18"}

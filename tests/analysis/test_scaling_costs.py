@@ -129,6 +129,7 @@ def test_workers_are_lines_of_costs_unless_they_go_along_with_the_batch():
 
     place = "2 ranks on 1 node"
     assert lines((8, 64), (8, 256), (4, 64)) == {f"{place},\n8 workers", f"{place},\n4 workers"}
+    assert f"{place},\n1 worker" in lines((1, 64), (1, 256), (4, 64))
     assert lines((4, 64), (8, 128)) == lines((4, 64), (4, 128)) == {place}
 
 

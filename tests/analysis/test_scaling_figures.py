@@ -16,8 +16,9 @@ from warmscale.analysis.catalogue import FigureEntry, figures_of
 from warmscale.analysis.scaling_captions import scaling_caption
 from warmscale.analysis.scaling_cost_figures import communication_figure, target_figure
 from warmscale.analysis.scaling_costs import costs_frame, epoch_costs
-from warmscale.analysis.scaling_figures import dodged, efficiency_figure, ratio_figure, throughput_figure
-from warmscale.analysis.scaling_frames import placements, ratio_frame, throughput_frame
+from warmscale.analysis.scaling_drawing import dodged
+from warmscale.analysis.scaling_figures import efficiency_figure, ratio_figure, throughput_figure
+from warmscale.analysis.scaling_frames import placements, ratio_frame, throughput_frame, trainings_frame
 from warmscale.analysis.scaling_model import with_predictions
 from warmscale.analysis.scaling_model_figure import MODEL_ALONE, model_figure
 from warmscale.planning.workload import workload
@@ -28,6 +29,9 @@ from .conftest import raw_study
 from .measured_rows import measured, table_of, throughput_of
 
 WORK = workload("resnet50", 224, 1000, "fp32")
+NOTHING = throughput_of((), ())
+UNKNOWN = {"engine": None, "zero_stage": None}
+"""The table of runs does not say by what they were trained."""
 SPEED = {"name": "speed", "kind": "throughput", "nodes": [1, 2], "ranks_per_node": [2], "worker_batch_size": [16, 32]}
 
 
@@ -67,6 +71,18 @@ NOISY = table_of(
     [measured(nodes, 16, repeat, slower=slower) for nodes in (1, 2) for repeat, slower in ((1, 0.2), (3, 5))]
 )
 PENDING = throughput_of((1, 2), state="pending", device_name=None, workers_per_pass=None)
+TRAINED = pd.concat(
+    [throughput_of((10, 40), (16, 32, 64, 96, 128), a_node=6, wider=0.2, data="dataset", **UNKNOWN),
+     throughput_of((10, 20, 40), (32, 128), a_node=6, workers=240, wider=0.2, data="dataset", **UNKNOWN)],
+    ignore_index=True,
+)  # fmt: skip
+ONE_PLACE = throughput_of((2,), (16, 32), data="dataset", **UNKNOWN)
+
+
+def predicted_trainings(rows: pd.DataFrame) -> pd.DataFrame:
+    return trainings_frame(with_predictions(placements(rows), rows, WORK, "summit-v100", beside=NOTHING))
+
+
 DRAWN = {
     "throughput": lambda: throughput_figure(throughput_frame(placements(MIXED)), title="Speed"),
     "efficiency": lambda: efficiency_figure(throughput_frame(placements(MIXED)), title="Speed"),
@@ -76,6 +92,9 @@ DRAWN = {
     "noisy efficiency": lambda: efficiency_figure(throughput_frame(placements(NOISY)), title="Speed"),
     "model alone": lambda: model_figure(predicted(PENDING), title="Speed"),
     "pending throughput": lambda: throughput_figure(throughput_frame(placements(PENDING)), title="Speed"),
+    "trainings": lambda: throughput_figure(trainings_frame(placements(TRAINED)), title="Trainings"),
+    "efficiency of trainings": lambda: efficiency_figure(trainings_frame(placements(TRAINED)), title="Trainings"),
+    "model of trainings": lambda: model_figure(predicted_trainings(TRAINED), title="Trainings"),
     "communication": lambda: communication_figure(costs(), title="Costs"),
     "target": lambda: target_figure(targets(), names=["mini_batch_size"], metric="top1", target=75.3, title="Target"),
 }
@@ -133,6 +152,15 @@ def test_an_interval_of_many_decades_does_not_stretch_an_axis_of_logs():
     assert bottom > frame["images_per_sec"].min() / 4 and top < frame["images_per_sec"].max() * 4
 
 
+def test_an_efficiency_far_above_the_ideal_is_within_its_axes():
+    rows = [measured(nodes, 16, slower=slower) for nodes, slower in ((1, 4.0), (2, 1.0))]
+    frame = throughput_frame(placements(table_of(rows)))
+    assert frame["efficiency"].max() > 2
+    with style.applied():
+        axis = efficiency_figure(frame, title="Speed").axes[0]
+    assert axis.get_ylim()[1] > 100 * frame["efficiency"].max()
+
+
 def test_a_missing_measurement_is_a_cross_on_the_ideal_line():
     rows = [*(measured(1, 16, repeat) for repeat in (1, 2)), measured(2, 16, state="failed", device_name=None)]
     frame = throughput_frame(placements(table_of(rows)))
@@ -177,7 +205,7 @@ def test_the_base_of_the_ideal_is_named_where_the_smallest_placement_failed():
 
 
 def test_what_was_measured_has_solid_lines():
-    for name in ("throughput", "efficiency", "ratio", "communication"):
+    for name in ("throughput", "efficiency", "ratio", "trainings", "efficiency of trainings", "communication"):
         for axis in drawn(name).axes:
             styles = {line.get_linestyle() for line in axis.lines if line.get_marker() not in ("none", "None")}
             assert styles <= {"-", "None"}
@@ -270,12 +298,23 @@ def test_a_model_of_unknown_size_is_not_predicted():
     assert found[["predicted", "predicted_low", "predicted_from"]].isna().all(axis=None)
 
 
-def test_costs_have_a_panel_each_and_no_bytes_on_one_rank():
+def test_costs_have_a_panel_each_and_one_rank_averages_nothing():
     labels = [axis.get_ylabel() for axis in drawn("communication").axes if axis.axison]
-    assert labels == ["updates an epoch", "kB a rank sends an epoch", "seconds an epoch"]
+    updates = "all-reduces of all gradients\nan epoch (one an update)"
+    assert labels == [updates, "kB a rank sends an epoch", "seconds an epoch"]
+    alone = costs_frame(costs().assign(bytes=0.0, ranks=1, nodes=1).drop(columns=["series", "order"]))
     with style.applied():
-        figure = communication_figure(costs().assign(bytes=0.0), title="Costs")
+        figure = communication_figure(alone, title="Costs")
     assert [axis.get_ylabel() for axis in figure.axes] == ["updates an epoch", "seconds an epoch"]
+
+
+def test_one_rank_has_no_all_reduces_beside_several():
+    frame = costs()
+    mixed = frame.assign(ranks=frame["ranks"].where(frame["ranks"] > 60, 1))
+    with style.applied():
+        updates, _, seconds, _ = communication_figure(mixed, title="Costs").axes
+    assert [len(line.get_xdata()) for line in updates.lines] == [5]
+    assert [len(line.get_xdata()) for line in seconds.lines] == [1, 5]
 
 
 def test_runs_that_do_not_reach_the_target_are_triangles():
@@ -360,11 +399,72 @@ def test_without_a_target_nothing_is_until_it():
 def test_the_digits_have_the_comparison_and_what_epochs_and_the_target_cost():
     names = kinds(read_config("digits"))
     assert {"comparison", "communication", "baseline-time-to-target"} <= set(names)
-    assert not [name for name in names if name.endswith(("throughput", "efficiency", "model"))]
+
+
+def test_means_of_trainings_are_over_runs_and_stand_filled():
+    for name in ("trainings", "efficiency of trainings"):
+        axes = drawn(name).axes
+        assert any("over runs" in text for text in legend_texts(drawn(name)))
+        assert not [text for text in legend_texts(drawn(name)) if "repeats" in text or text == "trainings"]
+        faces = [line.get_markerfacecolor() for axis in axes for line in axis.lines if line.get_marker() in "os^Dv"]
+        assert faces and "none" not in faces
+
+
+def test_trainings_stand_hollow_beside_measurements():
+    trained = placements(throughput_of((2,), (16,), slower=2.0, data="dataset", **UNKNOWN))
+    with style.applied():
+        figure = throughput_figure(throughput_frame(placements(throughput_of()), trained), title="Speed")
+    hollow = [line for line in figure.axes[0].lines if line.get_markerfacecolor() == "none"]
+    assert [list(line.get_xdata()) for line in hollow] == [[2]]
+    assert "trainings" in legend_texts(figure) and any("over repeats" in text for text in legend_texts(figure))
+
+
+@pytest.mark.parametrize(
+    ("draw", "make"),
+    [
+        (throughput_figure, lambda rows: trainings_frame(placements(rows))),
+        (efficiency_figure, lambda rows: trainings_frame(placements(rows))),
+        (model_figure, predicted_trainings),
+    ],
+)
+def test_trainings_on_one_number_of_ranks_say_that_there_is_nothing_to_compare(draw, make):
+    told = [(ONE_PLACE, "All trainings stood on 2 ranks"), (ONE_PLACE.iloc[:0], "No training has finished on one")]
+    for rows, said in told:
+        with style.applied():
+            (axis,) = draw(make(rows), title="Trainings").axes
+        assert axis.texts[0].get_text().startswith(said) and not axis.lines
+
+
+def test_predictions_of_the_preset_alone_look_unlike_calibrated_ones_where_no_line_joins_them():
+    rows = throughput_of((10, 40), (16,), a_node=6, data="dataset", **UNKNOWN)
+    with style.applied():
+        figure = model_figure(predicted_trainings(rows), title="Trainings")
+    marks = {line.get_marker(): list(line.get_xdata()) for line in figure.axes[0].lines if len(line.get_xdata()) == 1}
+    assert marks["d"] == [10] and marks["_"] == [40]
 
 
 def entry_of(kind: str):
     return next(entry for entry in figures_of(load_study(with_speed())) if entry.kind == kind)
+
+
+def test_captions_of_trainings_name_runs():
+    entries = {entry.kind: entry for entry in figures_of(load_study(raw_study())) if entry.name.startswith("trainings")}
+    frame = predicted_trainings(TRAINED)
+    for kind in ("throughput", "efficiency", "model"):
+        text = scaling_caption(entries[kind], frame)
+        assert "over runs" in text and "repeats" not in text and text.endswith("n: 3 to 6 runs.")
+    assert "from the trainings and measurements on fewer ranks" in scaling_caption(entries["model"], frame)
+    said = scaling_caption(entries["efficiency"], trainings_frame(placements(ONE_PLACE)))
+    assert said == "All trainings stood on 2 ranks: no two placements to compare."
+
+
+def test_the_caption_of_costs_says_why_trainings_are_not_compared_by_placement():
+    entry = next(entry for entry in figures_of(load_study(raw_study())) if entry.kind == "communication")
+    on_one = costs().assign(ranks=1, nodes=1)
+    said = "All trainings stood on 1 rank: no two placements to compare. One rank averages nothing."
+    assert said in scaling_caption(entry, on_one)
+    assert "to compare" not in scaling_caption(entry, costs())
+    assert "to compare" not in scaling_caption(entry, on_one.assign(source="measurements"))
 
 
 def test_captions_name_n_and_the_interval():

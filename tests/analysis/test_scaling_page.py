@@ -11,6 +11,7 @@ import pytest
 
 from warmscale.analysis.catalogue import figures_of
 from warmscale.analysis.figures import figure_frame, partial_mark
+from warmscale.analysis.scaling_page import that_show
 from warmscale.analysis.scaling_table import SCALING_COLUMNS
 from warmscale.analysis.tables import make_tables, read_tables
 from warmscale.study import load_study
@@ -114,6 +115,50 @@ def test_a_run_that_moved_between_placements_has_none(tmp_path):
     runs = pd.read_parquet(tmp_path / "tables/runs.parquet").set_index("run_id")
     assert runs.loc[first.run_id, ["nodes", "ranks"]].isna().all()
     assert set(runs.drop(first.run_id)["nodes"]) == {2} and set(runs.drop(first.run_id)["ranks"]) == {2}
+
+
+@pytest.fixture(scope="module")
+def placed(tmp_path_factory):
+    """Results of a study of trainings alone, each worker on a rank of its own."""
+    study, folder = load_study(raw_study()), tmp_path_factory.mktemp("placed") / "small"
+    for run in study.runs.values():
+        attempt = {**MOVED[0], "world_size": run.recipe.workers}
+        publish(folder, run, top1=[50.0] * 8, attempts=[attempt])
+    return analysed(study, folder)
+
+
+OF_TRAININGS = ("trainings-throughput", "trainings-efficiency", "trainings-model")
+
+
+def test_trainings_on_several_numbers_of_ranks_have_figures_on_the_page(placed):
+    page, text = page_in(placed), section(page_in(placed), "scaling")
+    assert all(page.count(f'<figure id="{name}">') == 1 for name in OF_TRAININGS)
+    assert "weak efficiency (%)" in text and "on fewer ranks" in text and "no two placements" not in text
+    assert Tags(page).misplaced == []
+
+
+def test_weak_efficiency_and_prediction_of_trainings_are_in_the_table(placed):
+    table = pd.read_csv(placed / "tables/scaling.csv").sort_values("ranks")
+    assert set(table["source"]) == {"trainings"} and table["ranks"].tolist() == [2, 4]
+    speeds = table["images_per_sec"].tolist()
+    assert table["weak_efficiency"].tolist() == pytest.approx([1.0, speeds[1] / speeds[0] / 2])
+    assert table["predicted_from"].tolist() == [0, table["n"].iloc[0]]
+
+
+def test_trainings_on_one_rank_have_no_empty_figure_on_the_page_but_a_sentence(mixed):
+    page, folder = page_in(mixed[1]), mixed[1] / "figures"
+    assert all((folder / f"{name}.svg").exists() and f'id="{name}"' not in page for name in OF_TRAININGS)
+    assert "All trainings stood on 1 rank: no two placements to compare." in section(page, "scaling")
+
+
+def test_trainings_without_a_common_line_have_no_figure_of_efficiency_on_the_page():
+    kinds = ("throughput", "efficiency", "model")
+    figures = [{"name": f"trainings-{kind}"} for kind in kinds]
+    row = {"source": "trainings", "weak_efficiency": None, "strong_efficiency": None, "predicted": None}
+    rows = [row | {"ranks": ranks} for ranks in (1, 2)]
+    assert [figure["name"] for figure in that_show(figures, rows)] == ["trainings-throughput"]
+    assert that_show(figures, rows[:1]) == []
+    assert that_show(figures, [one | {"weak_efficiency": 1.0, "predicted": 9.0} for one in rows]) == figures
 
 
 def test_the_page_shows_placements_with_efficiency_ratio_and_prediction(mixed):

@@ -10,6 +10,7 @@ from tests.unit.study_builders import make_config
 from warmscale.analysis.looks import Look, claim_hash
 from warmscale.planning.cells import tables_in_memory
 from warmscale.planning.needs import Need, needs_of
+from warmscale.records import MEASURED_COLUMNS, rows_to_csv, write_atomic, write_json
 from warmscale.study import Study, load_study
 from warmscale.study.claims import Claim
 
@@ -50,3 +51,18 @@ def finish(study: Study, results: Path, experiment: str, seeds: int, spread: flo
         if point.experiment == experiment and point.seed <= seeds:
             value = 50.0 + spread * (-1) ** point.seed
             publish(results, study.runs[point.run_id], state, [value])
+
+
+SPEED = {"name": "speed", "kind": "throughput", "ranks_per_node": [1, 2], "worker_batch_size": [8], "repeats": 1}
+"""Two measurements, on one rank and on two."""
+OF_RANKS = {"workers_per_pass": 1, "channels_last": False, "compile": "none", "cuda_graphs": False}
+
+
+def measure(results: Path, measurement_id: str, *, step_sec: float = 0.5, state: str = "finished", **changed: Any):
+    """Publish a measurement: three of each kind of step; `changed` are fields of measurement.json."""
+    folder = results / "throughput" / measurement_id
+    kinds = {"step": step_sec, "computation": 0.8 * step_sec, "communication": 0.3 * step_sec}
+    rows = [{"kind": kind, "number": number, "sec": sec} for kind, sec in kinds.items() for number in (1, 2, 3)]
+    write_atomic(folder / "steps.csv", rows_to_csv(rows if state == "finished" else [], MEASURED_COLUMNS))
+    record = {"state": state, "device_name": "AMD EPYC", "attempts": [{}], "speed": OF_RANKS, "node_hours": 0.5}
+    write_json(folder / "measurement.json", record | changed)

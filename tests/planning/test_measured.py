@@ -6,9 +6,13 @@ from typing import Any
 
 import pytest
 
-from warmscale.planning.measured import measured_steps
+from warmscale.planning.measured import measured_of, measured_steps
 from warmscale.planning.step_time import StepShape
 from warmscale.records import EPOCH_COLUMNS, rows_to_csv, write_json
+
+from .studies import RULES, SPEED, WARMUPS, measure, study_of
+
+STUDY = study_of(experiments=[WARMUPS, RULES, SPEED])
 
 ROW = {
     "measurement_id": "tp-one",
@@ -32,10 +36,6 @@ ROW = {
     "cuda_graphs": False,
     "data_wait_sec": 0.0,
 }
-
-
-def throughput(folder: Path, *rows: dict[str, Any]) -> None:
-    (folder / "throughput.csv").write_text(rows_to_csv([ROW | row for row in rows], list(ROW)))
 
 
 def training(
@@ -65,35 +65,53 @@ def training(
 
 
 def test_nothing_measured_is_an_empty_list(tmp_path):
-    assert measured_steps(tmp_path / "tables", tmp_path) == []
+    assert measured_steps(STUDY, tmp_path) == []
 
 
-def test_a_finished_measurement_is_read_with_its_parts(tmp_path):
-    throughput(tmp_path, {})
-    (made,) = measured_steps(tmp_path, tmp_path)
+def test_a_measurement_counts_as_soon_as_it_is_published_whatever_the_tables_have(tmp_path):
+    alone, both = STUDY.measurements
+    measure(tmp_path, both, step_sec=0.5)
+    (made,) = measured_steps(STUDY, tmp_path)
+    assert not (tmp_path / "tables").exists()
+    assert made.shape == StepShape(1, 2, 2, 8)
+    assert (made.step_sec, made.computation_sec, made.communication_sec) == (0.5, 0.4, 0.15)
+    assert (made.source, made.model, made.device) == (both, "resnet50", "AMD EPYC")
+    assert not made.has_input
+    measure(tmp_path, alone)
+    assert [made.source for made in measured_steps(STUDY, tmp_path)] == [alone, both]
+
+
+def test_measurements_that_failed_or_are_of_no_study_are_left_out(tmp_path):
+    alone, both = STUDY.measurements
+    measure(tmp_path, alone, state="failed")
+    measure(tmp_path, "tp-of-before")
+    assert measured_steps(STUDY, tmp_path) == []
+    measure(tmp_path, both)
+    assert [made.source for made in measured_steps(STUDY, tmp_path)] == [both]
+
+
+def test_a_row_of_the_table_has_the_parts_of_a_step():
+    made = measured_of(ROW)
     assert made.shape == StepShape(2, 6, 24, 32, workers_per_pass=2)
     assert (made.step_sec, made.computation_sec, made.communication_sec) == (0.25, 0.2, 0.1)
     assert (made.source, made.model, made.image_size, made.precision) == ("tp-one", "resnet50", 224, "bf16")
     assert made.device == "Tesla V100-SXM2-16GB" and not made.has_input
 
 
-def test_failed_measurements_are_left_out(tmp_path):
-    nothing = {"state": "failed", "step_sec": None, "computation_sec": None, "communication_sec": None}
-    throughput(tmp_path, nothing, {"measurement_id": "tp-two"})
-    assert [made.source for made in measured_steps(tmp_path, tmp_path)] == ["tp-two"]
+def test_cells_may_be_text():
+    assert measured_of({name: str(value) for name, value in ROW.items()}) == measured_of(ROW)
 
 
 @pytest.mark.parametrize("cell", [None, 0.0])
-def test_on_one_rank_there_is_no_communication_time(tmp_path, cell):
-    throughput(tmp_path, {"communication_sec": cell, "data": "dataset", "workers_per_pass": None})
-    (made,) = measured_steps(tmp_path, tmp_path)
+def test_on_one_rank_there_is_no_communication_time(cell):
+    made = measured_of(ROW | {"communication_sec": cell, "data": "dataset", "workers_per_pass": None})
     assert made.communication_sec is None
     assert made.has_input and made.shape.workers_per_pass == 1
 
 
 def test_a_finished_training_has_the_median_step_of_its_epochs_but_the_first(tmp_path):
     training(tmp_path)
-    (made,) = measured_steps(tmp_path, tmp_path)
+    (made,) = measured_steps(STUDY, tmp_path)
     assert made.step_sec == pytest.approx(0.2)
     assert made.shape == StepShape(1, 2, 4, 16, workers_per_pass=2)
     assert (made.source, made.model, made.image_size, made.precision) == ("mb64", "resnet18", 64, "fp16")
@@ -106,21 +124,21 @@ def test_a_finished_training_has_the_median_step_of_its_epochs_but_the_first(tmp
 @pytest.mark.parametrize("state", ["diverged", "failed"])
 def test_trainings_that_did_not_finish_are_left_out(tmp_path, state):
     training(tmp_path, state=state)
-    assert measured_steps(tmp_path, tmp_path) == []
+    assert measured_steps(STUDY, tmp_path) == []
 
 
 def test_trainings_that_moved_or_are_too_short_are_left_out(tmp_path):
     places = [{"started": 0.0, "ended": 9.0, "nodes": nodes, "world_size": 2 * nodes} for nodes in (1, 2)]
     training(tmp_path, "moved", attempts=places)
     training(tmp_path, "short", epochs=[(10, 1.0)])
-    assert measured_steps(tmp_path, tmp_path) == []
+    assert measured_steps(STUDY, tmp_path) == []
 
 
 def test_jobs_that_never_began_do_not_make_a_placement_mixed(tmp_path):
     lost = {"started": 5.0, "ended": 5.0, "nodes": 8, "world_size": 0}
     attempts = [{"started": 0.0, "ended": 9.0, "nodes": 2, "world_size": 4} for _ in range(2)]
     training(tmp_path, attempts=[attempts[0], lost, attempts[1]])
-    (made,) = measured_steps(tmp_path, tmp_path)
+    (made,) = measured_steps(STUDY, tmp_path)
     assert (made.shape.nodes, made.shape.ranks_per_node) == (2, 2)
     assert made.start_up_sec is None  # of two attempts it is not known which steps were done twice
 
@@ -129,15 +147,14 @@ def test_records_without_later_fields_are_read(tmp_path):
     training(
         tmp_path, attempts=[{"started": 0.0, "ended": 30.0, "world_size": 1}], speed={}, device_name=None, device="cpu"
     )
-    (made,) = measured_steps(tmp_path, tmp_path)
+    (made,) = measured_steps(STUDY, tmp_path)
     assert made.shape == StepShape(1, 1, 4, 16)
     assert made.device == "cpu"
 
 
 def test_passes_have_the_images_of_a_batchnorm_batch(tmp_path):
-    throughput(tmp_path, {"batchnorm_batch_size": 8})
     training(tmp_path, of_content={"batchnorm_batch_size": 4})
-    measurement, trained = measured_steps(tmp_path, tmp_path)
+    measurement, (trained,) = measured_of(ROW | {"batchnorm_batch_size": 8}), measured_steps(STUDY, tmp_path)
     assert measurement.shape == StepShape(2, 6, 96, 8, workers_per_pass=2)
     assert measurement.shape.passes == 4
     assert trained.shape == StepShape(1, 2, 16, 4, workers_per_pass=2)
@@ -153,10 +170,10 @@ def test_passes_have_the_images_of_a_batchnorm_batch(tmp_path):
     ],
 )
 def test_compiled_and_captured_passes_and_zero_do_not_overlap(tmp_path, asked, overlaps):
-    throughput(tmp_path, asked)
     speed = {name: asked[name] for name in ("compile", "cuda_graphs") if name in asked}
     training(tmp_path, speed=speed, zero_stage=asked.get("zero_stage", 0))
-    assert [made.shape.overlaps for made in measured_steps(tmp_path, tmp_path)] == [overlaps, overlaps]
+    (trained,) = measured_steps(STUDY, tmp_path)
+    assert (measured_of(ROW | asked).shape.overlaps, trained.shape.overlaps) == (overlaps, overlaps)
 
 
 @pytest.mark.parametrize(
@@ -168,9 +185,8 @@ def test_compiled_and_captured_passes_and_zero_do_not_overlap(tmp_path, asked, o
         ("synthetic", 0.05, False),
     ],
 )
-def test_a_measurement_that_waits_for_a_tenth_of_its_step_is_bound_by_its_images(tmp_path, data, wait_sec, is_bound):
-    throughput(tmp_path, {"data": data, "data_wait_sec": wait_sec})
-    (made,) = measured_steps(tmp_path, tmp_path)
+def test_a_measurement_that_waits_for_a_tenth_of_its_step_is_bound_by_its_images(data, wait_sec, is_bound):
+    made = measured_of(ROW | {"data": data, "data_wait_sec": wait_sec})
     step = {"input_sec": 0.25} if is_bound else {"step_sec": 0.25, "alone_sec": 0.2}
     assert made.parts == step | {"communication_sec": 0.1}
 
@@ -185,13 +201,11 @@ def test_a_measurement_that_waits_for_a_tenth_of_its_step_is_bound_by_its_images
 )
 def test_so_is_a_training_on_gpus(tmp_path, device, waits_sec, part):
     training(tmp_path, waits_sec=waits_sec, device_name=device)
-    (made,) = measured_steps(tmp_path, tmp_path)
+    (made,) = measured_steps(STUDY, tmp_path)
     assert made.parts == pytest.approx({part: 0.2})
 
 
-def test_tables_of_before_lack_columns(tmp_path):
+def test_rows_of_before_lack_columns():
     later = ("batchnorm_batch_size", "cuda_graphs", "compile", "data_wait_sec")
-    names = [name for name in ROW if name not in later]
-    (tmp_path / "throughput.csv").write_text(rows_to_csv([{name: ROW[name] for name in names}], names))
-    (made,) = measured_steps(tmp_path, tmp_path)
+    made = measured_of({name: value for name, value in ROW.items() if name not in later})
     assert made.shape == StepShape(2, 6, 24, 32, workers_per_pass=2)

@@ -82,8 +82,12 @@ def test_a_claim_that_needs_more_seeds_than_the_config_has_says_how_many(tmp_pat
 
 
 def test_an_exponent_asks_for_all_seeds_and_its_power_is_unknown(tmp_path):
-    exponent = {"id": "exponent", "statement": "", "kind": "exponent", "experiments": ["warmups"], "value": 0.5}
-    (need,) = needs(study_of(exponent), tmp_path)
+    curves = [
+        {"name": f"at-{size}", "recipe": {"mini_batch_size": size}, "grid": {"warmup_epochs": [0.25, 0.5, 1, 2, 4]}}
+        for size in (100, 200)
+    ]
+    exponent = {"id": "exponent", "statement": "", "kind": "exponent", "experiments": ["at-100", "at-200"]}
+    (need,) = needs(study_of(exponent | {"range": [0, 1]}, experiments=curves), tmp_path)
     assert (need.standing, set(need.seeds.values()), need.needed) == ("unknown", {8}, None)
     assert math.isnan(need.power(8))
 
@@ -99,6 +103,26 @@ def test_spreads_may_differ_and_the_largest_of_a_claim_counts(tmp_path):
     planning = {"sd": spreads, "smallest_effect": 2.0}
     first, second = needs(study_of(BETTER, RULE, planning=planning), tmp_path)
     assert (first.sd, second.sd) == (3.0, 1.0)
+
+
+def test_effects_may_differ_and_the_smallest_of_a_claim_counts(tmp_path):
+    effects = [
+        {"where": {"warmup_epochs": 0}, "smallest_effect": 4.0},
+        {"where": {"warmup_epochs": [0, 1], "lr_scaling.rule": "linear"}, "smallest_effect": 3.0},
+        {"where": {"lr_scaling.rule": "none"}, "smallest_effect": 6.0},
+    ]
+    better, rule = needs(study_of(BETTER, RULE, planning={"sd": 1.0, "smallest_effect": effects}), tmp_path)
+    assert (better.effect, rule.effect) == (3.0, 3.0)  # of 4 and 3, of 3 and 6
+    assert better.needed == seeds_by(lambda n, level: two_cells(3.0, n, level), 0.025)
+
+
+def test_cells_in_no_group_have_the_effect_of_the_study(tmp_path):
+    effects = [{"where": {"warmup_epochs": 0}, "smallest_effect": 4.0}]
+    planning = {"sd": 1.0, "smallest_effect": effects}
+    (small,) = needs(study_of(BETTER, planning=planning, smallest_effect=1.5), tmp_path)
+    (large,) = needs(study_of(BETTER, planning=planning, smallest_effect=9.0), tmp_path)
+    (plain,) = needs(study_of(BETTER, planning={"sd": 1.0}, smallest_effect=1.5), tmp_path)
+    assert (small.effect, large.effect, plain.effect) == (1.5, 4.0, 1.5)
 
 
 def test_a_metric_that_is_no_accuracy_is_left_out(tmp_path):

@@ -52,6 +52,7 @@ def shown(study, results):
 def test_the_page_shows_what_fits_what_not_and_what_is_assumed(tmp_path):
     study = study_of(BETTER, BEST, budget={"node_hours": 15}, planning={"sd": 1.25, "smallest_effect": 2.5})
     plan, text = shown(study, tmp_path)
+    assert "Timetable, predicted" in text
     assert "standard deviation over seeds, assumed 1.25" in text
     assert "2.5 beyond the bound of a claim" in text
     assert "does not fit" in text and "planned" in text
@@ -60,6 +61,17 @@ def test_the_page_shows_what_fits_what_not_and_what_is_assumed(tmp_path):
     assert all(run.run_id in text for run in plan.runs)
     rows = {row["id"]: row for row in _claims(plan)}
     assert rows["best"]["more"] != "–" or rows["better"]["more"] != "–"
+
+
+def test_effects_that_differ_are_shown_from_the_smallest_to_the_largest(tmp_path):
+    effects = [{"where": {"lr_scaling.rule": "none"}, "smallest_effect": 2.5}]
+    planning = {"sd": 1.0, "smallest_effect": effects}
+    assert (
+        "2.5 to 5 beyond the bound"
+        in shown(study_of(RULE, BETTER, planning=planning, smallest_effect=5.0), tmp_path)[1]
+    )
+    plain = {"sd": 1.0, "smallest_effect": 2.5}
+    assert "2.5 beyond the bound" in shown(study_of(RULE, BETTER, planning=plain), tmp_path)[1]
 
 
 def _claims(plan):
@@ -81,7 +93,8 @@ def test_finished_runs_are_counted_and_their_spread_is_said_to_be_seen(tmp_path)
     plan, text = shown(study, tmp_path)
     assert "10 runs done already, not shown" in text
     assert "seen in the runs that are there" in text
-    assert all(run.run_id not in text for run in plan.having("finished"))
+    runs = text.partition("Predicted and taken Of 10 finished runs")[0]
+    assert all(run.run_id not in runs for run in plan.having("finished"))
 
 
 def test_a_study_with_nothing_left_to_do_has_a_page(tmp_path):
@@ -101,7 +114,9 @@ def test_text_of_a_user_is_text(tmp_path):
 def test_the_timetable_has_a_bar_a_run_and_the_nodes_in_use(tmp_path):
     study = study_of(BETTER, budget={"node_hours": 10**9, "concurrent_nodes": 3, "deadline_hours": 1000})
     plan = make_plan(study, SITE, tmp_path)
-    bars, nodes = timetable(plan).axes
+    figure = timetable(plan)
+    bars, nodes = figure.axes
+    assert figure.get_suptitle().startswith("Predicted timetable")
     assert len(bars.patches) == len(plan.having("planned"))
     used = nodes.lines[0].get_ydata()
     assert max(used) == 3 and used[-1] == 0

@@ -93,6 +93,11 @@ def test_the_power_of_what_is_bought_is_checked_by_simulation(tmp_path):
     (row,) = claim_rows(plan, simulate(plan))
     assert row["power"] >= 0.8
     assert abs(row["power"] - row["power_simulated"]) < 4 * row["power_standard_error"]
+    assert row["power_simulated_alone"] == row["power_simulated"]  # there is no other claim
+    two = planned(study_of(BETTER, RULE, budget={"node_hours": 10**9}), tmp_path)
+    for row in claim_rows(two, simulate(two)):
+        assert row["power_simulated_alone"] <= row["power_simulated"]  # Holm's procedure frees what the plan does not
+        assert abs(row["power"] - row["power_simulated_alone"]) < 4 * row["power_standard_error"] + 0.01
 
 
 def test_finished_runs_are_free_and_kept(tmp_path):

@@ -8,6 +8,7 @@ import pytest
 
 from warmscale.cluster.placement import Where
 from warmscale.cluster.site import Site
+from warmscale.records import write_json
 from warmscale.study import load_study
 from warmscale.study.planned import (
     FACTS,
@@ -17,6 +18,7 @@ from warmscale.study.planned import (
     digest,
     left_out_line,
     read_plan,
+    with_plan,
 )
 from warmscale.study.staleness import fingerprint, is_stale, stale_line
 
@@ -94,6 +96,27 @@ def test_a_plan_from_before_a_crash_does_not_pass_for_the_one_after(tmp_path):
     refusal(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("state", "stays"),
+    [("finished", True), ("diverged", True), ("failed", False), (None, False)],
+)
+def test_a_run_with_a_result_stays_although_the_plan_leaves_it_out(tmp_path, state, stays):
+    write(tmp_path, *ROWS)
+    if state:
+        write_json(tmp_path / "runs/mb4/run.json", {"state": state})
+    kept = read_plan(tmp_path).kept(["mb4", "mb1", "mb5", "mb2", "mb3"], tmp_path)
+    assert kept == (["mb4"] if stays else []) + ["mb1", "mb2", "mb3"]  # mb5 is not in the plan
+
+
+def test_a_study_knows_the_runs_with_a_result_that_its_plan_leaves_out(tmp_path):
+    study = study_of()
+    first, *others = study.runs
+    write(tmp_path, *(f"{run_id},left_out,1,1,,0" for run_id in study.runs))
+    assert with_plan(study, tmp_path).left_out == set(study.runs)
+    write_json(tmp_path / f"runs/{first}/run.json", {"state": "finished"})
+    assert with_plan(study, tmp_path).left_out == set(others)
+
+
 def test_facts_without_a_plan_are_no_plan(tmp_path):
     write(tmp_path, *ROWS)
     (tmp_path / PLAN).unlink()
@@ -126,6 +149,16 @@ def test_a_plan_is_stale_where_runs_are_points_of_other_experiments(tmp_path):
     assert not is_stale(plan, study, Site())
     assert study.runs.keys() == renamed.runs.keys() == shared.runs.keys()
     assert is_stale(plan, renamed, Site()) and is_stale(plan, shared, Site())
+
+
+def test_a_plan_is_stale_where_other_steps_are_to_be_measured(tmp_path):
+    warmups = {"name": "warmups", "grid": {"warmup_epochs": [0, 1]}}
+    speed = {"name": "speed", "kind": "throughput", "worker_batch_size": [8]}
+    study = study_of(experiments=[warmups, speed])
+    plan = plan_of(tmp_path, study)
+    assert not is_stale(plan, study_of(experiments=[warmups, speed | {"title": "In words", "minutes": 5}]), Site())
+    assert is_stale(plan, study_of(experiments=[warmups, speed | {"repeats": 5}]), Site())
+    assert is_stale(plan, study_of(experiments=[warmups]), Site())
 
 
 def test_nodes_that_the_command_line_sets_make_no_plan_stale(tmp_path):

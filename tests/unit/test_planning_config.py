@@ -26,6 +26,12 @@ CLAIM = {"id": "uphill", "statement": "up", "kind": "above", "a": {"warmup_epoch
         ),
         ({"sd": [{"where": {"seed": 9}, "sd": 1.0}]}, "planning.sd[0].where: {'seed': 9} selects no run of the study"),
         ({"sd": -1.0}, "planning.sd: is -1.0, must be greater than 0"),
+        (
+            {"smallest_effect": [{"where": {"seed": 9}, "smallest_effect": 1.0}]},
+            "planning.smallest_effect[0].where: {'seed': 9} selects no run of the study",
+        ),
+        ({"smallest_effect": 0}, "planning.smallest_effect: is 0, must be greater than 0"),
+        ({"smallest_effect": [{"where": {"seed": 1}}]}, "planning.smallest_effect[0].smallest_effect: is missing"),
         ({"hardware": "summit"}, "planning.hardware: is 'summit', must be 'summit-v100', 'h100-node', 'h200-node'"),
         ({"power": 1.5}, "planning.power: is 1.5, must be less than 1"),
         ({"marign": 0.5}, "planning.marign: is not a known key: did you mean margin?"),

@@ -230,6 +230,11 @@ def test_names_differ_across_kinds():
     assert lines == ["experiments.first: stands twice; names must differ"]
 
 
+def test_a_name_that_figures_of_trainings_have_is_refused():
+    lines = lines_of(make_config(experiments=[GRID, experiment(name="trainings")]))
+    assert lines == ["experiments.trainings: is what figures of all trainings are called; take another name"]
+
+
 def test_zero_stage_1_is_refused_where_it_would_train_something_else():
     placement = {"zero_stage": 1}
     lines = lines_of(make_config(experiments=[experiment(recipe={"precision": "bf16"})], placement=placement))

@@ -156,6 +156,42 @@ def test_a_plan_needs_no_cluster_and_its_walltimes_are_asked_for(checkout):
     assert facts["eligible_jobs"] == 2
 
 
+def jobs_shown(said):
+    """{run_id: (nodes, minutes)} of the trainings of a dry run."""
+    blocks = re.findall(r"^rule train:\n((?:    .+\n)+)", said, flags=re.MULTILINE)
+    patterns = (r"wildcards: run=(\S+)", r"\bnodes=(\d+)", r"\bruntime=(\d+)")
+    found = [[re.search(pattern, block)[1] for pattern in patterns] for block in blocks]
+    return {run_id: (int(nodes), int(minutes)) for run_id, nodes, minutes in found}
+
+
+def test_each_run_is_carried_out_on_its_planned_nodes_for_its_planned_time(checkout):
+    path = checkout.folder / "profiles/lsf/site.yaml"
+    path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | {"node": {"gpus": 0, "cores": 4}}))
+    long = {"name": "long", "recipe": {"epochs": 400, "decay": {"epochs": [1]}}, "grid": {"warmup_epochs": [1]}}
+    nodes = {"placement": {"nodes": [1, 2], "ranks_per_node": 1}, "planning": {"required": [{"seed": [1, 2]}]}}
+    two_lengths = study(experiments=[GRID | {"seeds": 2}, long | {"seeds": 2}], claims=[], **nodes)
+    words = ("--profile", "lsf")
+
+    def planned_with(budget):
+        checkout.write({**two_lengths, "budget": budget})
+        done = checkout.snakemake(*words, "plan", profile=False)
+        assert done.returncode == 0, done.stdout
+        rows = {run_id: row for run_id, row in planned(checkout).items() if row["decision"] == "required"}
+        said = checkout.snakemake("-n", *words, profile=False).stdout
+        wanted = {run_id: (int(row["nodes"]), int(row["walltime_min"])) for run_id, row in rows.items()}
+        assert len(wanted) == 6 and jobs_shown(said) == wanted
+        return rows
+
+    rows = planned_with({"node_hours": 10**6})
+    assert {row["nodes"] for row in rows.values()} == {"1"}  # the cheapest
+    unplanned = load_study(two_lengths)
+    assert {unplanned.where(run).nodes for run in unplanned.runs.values()} == {2}
+    slowest = max(float(row["end_hour"]) - float(row["start_hour"]) for row in rows.values())
+    rows = planned_with({"node_hours": 10**6, "deadline_hours": 0.9 * slowest})
+    assert {row["experiments"]: row["nodes"] for row in rows.values()} == {"warmup": "1", "long": "2"}
+    assert len({row["walltime_min"] for row in rows.values()}) == 2
+
+
 def test_the_posters_study_is_planned_for_summit(checkout):
     shutil.copy(REPOSITORY / "profiles/lsf/presets/summit.yaml", checkout.folder / "profiles/lsf/site.yaml")
     done = checkout.snakemake("--profile", "lsf", "plan", profile=False)
@@ -219,6 +255,18 @@ def test_measurements_go_before_planned_trainings(checkout):
     ranks = {rule: {int(number) for number in re.findall(rf"rule {rule}:(?:\n    .+)*?\n    priority: (\d+)", said)}
              for rule in ("measure", "train")}  # fmt: skip
     assert ranks["train"] and min(ranks["measure"]) > max(ranks["train"])
+
+
+def test_only_what_is_measured_can_be_asked_for_and_the_plan_is_fitted_to_it(checkout):
+    speed = {"name": "speed", "kind": "throughput", "steps": 2, "warmup_steps": 1, "repeats": 1}
+    checkout.write(study(experiments=[*study()["experiments"], speed | {"worker_batch_size": [8, 16]}]))
+    asked = ("--until", "measure")
+    assert checkout.jobs(*asked) == {"measure": 2, "total": 2}
+    assert checkout.snakemake(*asked).returncode == 0
+    assert not (checkout.folder / "results/tiny/tables").exists()
+    done = checkout.snakemake("plan")
+    assert done.returncode == 0 and "beside" not in done.stdout
+    assert "Fitted to 2 measurements" in (checkout.folder / "results/tiny/plan/index.html").read_text()
 
 
 def test_results_of_others_are_nothing_to_plan(checkout):

@@ -148,6 +148,26 @@ def test_a_new_experiment_of_measurements_trains_nothing(finished):
     assert (jobs["measure"], jobs.get("train")) == (1, None)
 
 
+def test_trainings_on_one_rank_and_on_two_are_compared_and_another_placement_remakes_nothing(checkout, tiny):
+    points = [{"point": {"workers": workers, "mini_batch_size": 160 * workers}} for workers in (1, 2)]
+    two_ranks = ("--config", "placement={device: cpu, ranks_per_node: 2}")
+    checkout.write(tiny(experiments=[{"name": "sizes", "extra": points}]))
+    done = checkout.snakemake(*two_ranks)
+    assert done.returncode == 0, done.stdout
+    results = checkout.folder / "results/tiny"
+    names = {"trainings-throughput", "trainings-efficiency", "trainings-model"}
+    assert names < {path.stem for path in (results / "figures").glob("*.svg")}
+    frame = pd.read_csv(results / "figures/trainings-efficiency.csv")
+    assert frame[["scaling", "ranks", "workers"]].values.tolist() == [["weak", 1, 1], ["weak", 2, 2]]
+    speeds = frame["images_per_sec"].tolist()
+    assert frame["efficiency"].tolist() == pytest.approx([1.0, speeds[1] / speeds[0] / 2])
+    scaling = pd.read_csv(results / "tables/scaling.csv")
+    assert scaling["predicted_from"].tolist() == [0, 1]
+    page = (results / "report/index.html").read_text()
+    assert all(f'<figure id="{name}">' in page for name in names)
+    assert checkout.jobs(*two_ranks) == checkout.jobs() == {}
+
+
 def test_real_images_need_the_index(checkout, tiny):
     checkout.write(tiny(experiments=[{**SPEED, "data": "dataset"}]))
     assert checkout.jobs().keys() >= {"digits", "index", "measure"}

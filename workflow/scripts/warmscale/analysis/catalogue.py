@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from ..study import Study
-from ..study.config import ThroughputExperiment
+from ..study.config import TRAININGS, ThroughputExperiment
+from ..study.recipe import Recipe
 
 FORMATS = ("svg", "png", "pdf")
 TABLES = ("runs", "epochs", "points", "steps")
@@ -22,6 +24,12 @@ GRADIENTS = "gradients"
 """Kind and name of the figure of what gradients do."""
 SCALING = ("throughput", "efficiency", "communication-ratio", "model", "communication", "time-to-target")
 """Kinds of the figures of scaling, of measurements and of trainings."""
+BY_PLACEMENT = {
+    "throughput": "images a second",
+    "efficiency": "parallel efficiency",
+    "model": "the cost model against measurements",
+}
+"""{kind: what its title says} of the figures by placement that trainings have too, as trainings-<kind>."""
 COMPARISON = "comparison"
 """Kind and name of the poster's comparison."""
 SCALING_RULE = "lr_scaling.rule"
@@ -77,14 +85,15 @@ def figures_of(study: Study) -> list[FigureEntry]:
 
 
 def scaling_figures(study: Study) -> list[FigureEntry]:
-    """Figures of what steps, epochs and the target cost, as far as the study has what they need.
-
-    What trainings ran on is known afterwards only, so a study without measurements has no figure by placement.
-    """
+    """Figures of what steps, epochs and the target cost, as far as the study has what they need."""
     entries = [
         FigureEntry(f"{one.name}-{kind}", kind, f"{one.title or one.name}: {title}", one.name)
         for one in study.config.throughputs
         for kind, title in _measured_kinds(one, study).items()
+    ]
+    entries += [
+        FigureEntry(f"{TRAININGS}-{kind}", kind, f"Trainings: {BY_PLACEMENT[kind]}")
+        for kind in _kinds_of_trainings(study)
     ]
     if len(_sizes(study)) > 1:
         entries.append(FigureEntry("communication", "communication", "What an epoch takes, by mini-batch size"))
@@ -101,13 +110,30 @@ def _measured_kinds(experiment: ThroughputExperiment, study: Study) -> dict[str,
     a_node = experiment.ranks_per_node or [None]  # the placement's
     kinds = {}
     if len(experiment.nodes) * len(a_node) > 1:
-        kinds |= {"throughput": "images a second", "efficiency": "parallel efficiency"}
+        kinds |= {kind: BY_PLACEMENT[kind] for kind in ("throughput", "efficiency")}
     if len(experiment.worker_batch_size) > 1 and (max(experiment.nodes) > 1 or a_node != [1]):
         kinds["communication-ratio"] = "computation over communication"
-    recipes = (one.recipe for one in study.measurements.values() if experiment.name in one.experiments)
-    if study.config.planning.model or ":" not in next(recipes).model:  # of other models the size is not known
-        kinds["model"] = "the cost model against measurements"
+    if _is_sized(study, (one.recipe for one in study.measurements.values() if experiment.name in one.experiments)):
+        kinds["model"] = BY_PLACEMENT["model"]
     return kinds
+
+
+def _kinds_of_trainings(study: Study) -> list[str]:
+    """Kinds of figures by placement that trainings may have.
+
+    Placements are no part of what a study is, and what a training ran on is known afterwards. Where all have as many
+    workers, they rarely stand on several numbers of ranks; otherwise they may, and the report leaves out what they did
+    not.
+    """
+    recipes = [run.recipe for run in study.runs.values()]
+    if len({recipe.workers for recipe in recipes}) < 2:
+        return []
+    return [kind for kind in BY_PLACEMENT if kind != "model" or _is_sized(study, recipes)]
+
+
+def _is_sized(study: Study, recipes: Iterable[Recipe]) -> bool:
+    """Whether the size of any model is known, without which no step is predicted."""
+    return bool(study.config.planning.model) or any(":" not in recipe.model for recipe in recipes)
 
 
 def _sizes(study: Study) -> set[int]:

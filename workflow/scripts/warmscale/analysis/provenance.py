@@ -96,7 +96,8 @@ def _commit(commit: Mapping[str, Any]) -> str:
 
 
 def _versions(outcomes: Iterable[Mapping[str, Any]]) -> list[str]:
-    pairs = {(name, str(version)) for outcome in outcomes for name, version in (outcome.get("versions") or {}).items()}
+    told = [pair for outcome in outcomes for pair in (outcome.get("versions") or {}).items()]
+    pairs = {(name, str(version)) for name, version in told if version}
     return [f"{name} {version}" for name, version in sorted(pairs)]
 
 

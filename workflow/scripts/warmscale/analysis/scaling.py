@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any
@@ -25,6 +24,7 @@ from .scaling_cost_figures import communication_figure, target_figure
 from .scaling_figures import efficiency_figure, ratio_figure, throughput_figure
 from .scaling_model import with_predictions, work_of
 from .scaling_model_figure import model_figure
+from .scaling_trainings import gradient_bytes, placements_of_trainings, predicted_placements_of_trainings
 from .tables import Tables
 
 OF_FRAME_ALONE = {
@@ -47,6 +47,10 @@ def frame_of(entry: FigureEntry, study: Study, tables: Tables) -> pd.DataFrame:
         own, names = _level_points(study, tables, entry.experiment)
         metric, target = study.config.metric.name, study.config.target
         return scaling_costs.target_frame(own, tables.runs, tables.epochs, names, metric, target)
+    if entry.experiment is None:
+        has_model = entry.kind == "model"
+        of_trainings = predicted_placements_of_trainings if has_model else placements_of_trainings
+        return scaling_frames.trainings_frame(of_trainings(study, tables))
     if entry.kind == "model":
         return scaling_frames.throughput_frame(predicted_placements_of(study, tables, entry.experiment))
     found = placements_of(study, tables, entry.experiment)
@@ -94,14 +98,6 @@ def predicted_placements_of(study: Study, tables: Tables, experiment: str) -> pd
     return with_predictions(placements_of(study, tables, experiment), tables.throughput, work, config.planning.hardware)
 
 
-def placements_of_trainings(study: Study, tables: Tables) -> pd.DataFrame:
-    """The placements that finished trainings had."""
-    rows = scaling_costs.training_rows(tables.runs, study.config.dataset.image_size)
-    updates = rows["total_steps"] / rows["total_epochs"]
-    rows = rows.assign(updates=updates, gradient_bytes=rows["run_id"].map(gradient_bytes(study)).astype(float))
-    return scaling_frames.placements(rows)
-
-
 def epoch_costs(study: Study, tables: Tables) -> pd.DataFrame:
     """Costs of an epoch: of trainings, and as long as none has finished, of measurements."""
     rows = scaling_costs.epochs_of_trainings(tables.runs, tables.epochs, gradient_bytes(study))
@@ -109,18 +105,6 @@ def epoch_costs(study: Study, tables: Tables) -> pd.DataFrame:
         return scaling_costs.epoch_costs(rows, "trainings")
     images = study.config.dataset.num_train_images
     return scaling_costs.epoch_costs(scaling_costs.epochs_of_measurements(tables.throughput, images), "measurements")
-
-
-def gradient_bytes(study: Study) -> dict[str, float]:
-    """{run_id: bytes of its gradients}, of models whose size is known."""
-    config = study.config
-    known: dict[tuple[str, str], float] = {}
-    for run in study.runs.values():
-        kind = (run.recipe.model, run.recipe.precision)
-        if kind not in known:
-            work = work_of(run.recipe, config.dataset, config.planning)
-            known[kind] = work.gradient_bytes if work else math.nan
-    return {run_id: known[run.recipe.model, run.recipe.precision] for run_id, run in study.runs.items()}
 
 
 def _comparison(study: Study, tables: Tables) -> pd.DataFrame:

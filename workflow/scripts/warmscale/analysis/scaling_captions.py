@@ -7,29 +7,31 @@ import pandas as pd
 from . import style
 from .catalogue import FigureEntry
 from .comparison_figure import SCALING, WARMUP
+from .scaling_frames import one_place
 
 SHOWN = {
-    "throughput": "Images a second by placement, both axes in logs. Symbols: geometric means over repeats, bars: their "
+    "throughput": "Images a second by placement, both axes in logs. Symbols: geometric means over {over}, bars: their "
     "95 % t-intervals, on logarithms. Dashed: the ideal, what the smallest measured placement of a line would reach if "
     "each further rank were as fast as its own.",
     "efficiency": "Images a second over the ideal, which is the smallest measured placement's times the ranks; without "
-    "ranks added there is none. Bars: 95 % intervals of the ratio of two geometric means over repeats (Welch, on "
+    "ranks added there is none. Bars: 95 % intervals of the ratio of two geometric means over {over} (Welch, on "
     "logarithms).",
     "communication-ratio": "Time of a step without averaging gradients over the time of averaging them alone, by the "
     "images of a worker, both axes in logs. Symbols: geometric means over repeats, bars: their 95 % t-intervals, on "
     "logarithms. One rank averages nothing, and is left out.",
-    "model": "Left: images a second as measured (symbols: geometric means over repeats, bars: 95 % t-intervals, on "
+    "model": "Left: images a second as measured (symbols: geometric means over {over}, bars: 95 % t-intervals, on "
     "logarithms) and as the cost model predicts them (dashed, bands: 95 % prediction intervals). Right: measured over "
-    "predicted, with the prediction interval of each. Each placement is predicted from the measurements on fewer ranks "
+    "predicted, with the prediction interval of each. Each placement is predicted from the {basis} on fewer ranks "
     "alone, and the smallest, which no line joins to the others, from the preset of the machine.",
     "communication": "What an epoch takes by mini-batch size, all axes in logs: updates, each with one all-reduce of "
-    "all gradients; what a rank sends for them, in a ring 2 (R − 1) / R of the gradients of R ranks; and "
-    "seconds of training, without validation.",
+    "all gradients, in however many buckets; what a rank sends for them, in a ring 2 (R − 1) / R of the gradients of R "
+    "ranks; and seconds of training, without validation.",
     "time-to-target": "Training until the metric first reaches the target, by mini-batch size, all axes in logs: "
     "hours, and hours times nodes, without validations, checkpoints and starts. Triangles: runs that did not reach it "
     "in all their training. Bars: mean with the 95 % t-interval of the mean over seeds, where all runs of a cell "
     "reached it on the same nodes and ranks.",
 }
+OF_TRAININGS = "Of trainings, each by the median of its epochs, with whatever ran beside it."
 DODGED = "Lines stand a little beside each other."
 MODEL_ALONE = (
     "Images a second as the cost model predicts them from the preset of the machine, with 95 % prediction intervals. "
@@ -46,11 +48,14 @@ def scaling_caption(entry: FigureEntry, frame: pd.DataFrame, mark: str = "") -> 
         diverged = "Crosses at the top: cells with runs that diverged, and never reach it." if lost.any() else ""
         return _join(SHOWN[entry.kind], diverged, _seeds_text(frame, lost), mark)
     if entry.kind == "communication":
-        one_rank = "No bytes: one rank did all." if len(frame) and not (frame["bytes"] > 0).any() else ""
         source = _source(frame) if len(frame) else ""
-        one_rank = _join(one_rank, "Of measurements: an epoch at their speed." if source == "repeats" else "")
+        speed = "Of measurements: an epoch at their speed." if source == "repeats" else ""
         over = f"Geometric means over {source}, bars: 95 % t-intervals, on logarithms." if source else ""
-        return _join(SHOWN[entry.kind], DODGED, one_rank, over, _counts_text(frame, source), mark)
+        return _join(
+            SHOWN[entry.kind], DODGED, _ranks_text(frame, source), speed, over, _counts_text(frame, source), mark
+        )
+    if entry.experiment is None:
+        return _trainings_text(entry, frame, mark)
     own = frame[frame["source"] == "measurements"] if "source" in frame else frame
     if entry.kind == "model" and own["n"].eq(0).all():
         return _join(MODEL_ALONE, mark)
@@ -58,11 +63,28 @@ def scaling_caption(entry: FigureEntry, frame: pd.DataFrame, mark: str = "") -> 
     beside = "Hollow: means over trainings that had the same batch and model there." if trained else ""
     dodged = DODGED if entry.kind in ("efficiency", "communication-ratio") else ""
     missing = "Crosses: no measurement." if own["n"].eq(0).any() and entry.kind != "model" else ""
-    return _join(SHOWN[entry.kind], dodged, beside, missing, _counts_text(own, "repeats"), mark)
+    shown = SHOWN[entry.kind].format(over="repeats", basis="measurements")
+    return _join(shown, dodged, beside, missing, _counts_text(own, "repeats"), mark)
+
+
+def _trainings_text(entry: FigureEntry, frame: pd.DataFrame, mark: str) -> str:
+    """The caption of a figure of trainings by placement."""
+    if said := one_place(frame):
+        return _join(f"{said}.", mark)
+    shown = SHOWN[entry.kind].format(over="runs", basis="trainings and measurements")
+    dodged = DODGED if entry.kind == "efficiency" else ""
+    return _join(shown, OF_TRAININGS, dodged, _counts_text(frame, "runs"), mark)
 
 
 def _join(*parts: str) -> str:
     return " ".join(part for part in parts if part)
+
+
+def _ranks_text(frame: pd.DataFrame, source: str) -> str:
+    """Why there is no figure of trainings by placement, and what an epoch lacks where one rank did all."""
+    counts = list(frame["ranks"].unique())
+    compared = f"{one_place(frame)}." if source == "runs" and len(counts) == 1 else ""
+    return _join(compared, "One rank averages nothing." if 1 in counts else "")
 
 
 def _source(frame: pd.DataFrame) -> str:

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from . import canvas, style
-from .scaling_figures import dodged, draw_points, series_keys, series_looks
+from .scaling_drawing import dodged, draw_points, mean_keys, over, series_keys, series_looks
 from .style import Look
 
 BESIDE = 1.06
@@ -19,10 +19,11 @@ PANEL_HEIGHT_IN = 2.3
 PANEL_WIDTH_IN = 2.3
 """About, where two stand beside each other."""
 SIZE = "mini_batch_size"
+ALL_REDUCES = "all-reduces of all gradients\nan epoch (one an update)"
 
 
 def communication_figure(frame: pd.DataFrame, *, title: str, note: str = "", mark: str = "") -> Figure:
-    """All-reduces, bytes and time of an epoch by mini-batch size, all in logs; no bytes where one rank did all.
+    """All-reduces, bytes and time of an epoch by mini-batch size, all in logs; updates where one rank did all.
 
     frame: as `scaling_costs.costs_frame` makes it.
     """
@@ -30,8 +31,13 @@ def communication_figure(frame: pd.DataFrame, *, title: str, note: str = "", mar
         figure = canvas.new_figure(style.FULL_WIDTH_IN, style.HEIGHT_IN, title, note, mark)
         return canvas.say(figure.subplots(), "No finished training or measurement yet")
     unit, size = style.byte_unit(frame["bytes"].max())
-    columns = {"updates": "updates an epoch", "sent": f"{unit} a rank sends an epoch", "epoch_sec": "seconds an epoch"}
-    shown = frame.assign(sent=(frame["bytes"] / size).where(frame["bytes"] > 0))
+    averages = frame["ranks"] > 1
+    shown = frame.assign(
+        updates=frame["updates"].where(averages | ~averages.any()),
+        sent=(frame["bytes"] / size).where(frame["bytes"] > 0),
+    )
+    updates = ALL_REDUCES if averages.any() else "updates an epoch"
+    columns = {"updates": updates, "sent": f"{unit} a rank sends an epoch", "epoch_sec": "seconds an epoch"}
     names = [name for name in columns if shown[name].notna().any()]
     figure = _sheet(len(names), title, note, mark)
     axes, beside = _panels(figure, len(names))
@@ -44,9 +50,7 @@ def communication_figure(frame: pd.DataFrame, *, title: str, note: str = "", mar
         canvas.show_means(axis.yaxis, shown.assign(none=float("nan")), columns_of[1:])
         canvas.size_ticks(axis, frame[SIZE], PANEL_WIDTH_IN)
         canvas.round_ticks(axis.yaxis)
-    over = "runs" if (frame["source"] == "trainings").all() else "repeats"
-    keys = [*series_keys(looks), *_interval_keys(frame["ci_low"], f"geometric mean and 95 %\nt-interval over {over}")]
-    _legend(axes, beside, keys)
+    _legend(axes, beside, [*series_keys(looks), *mean_keys(frame["ci_low"], over(frame))])
     return figure
 
 
@@ -66,11 +70,6 @@ def _legend(axes: Sequence[Axes], beside: Axes | None, keys: Sequence) -> None:
         return canvas.legend(axes[-1], keys, "")
     beside.set_axis_off()
     beside.legend(handles=list(keys), loc="upper left", alignment="left")
-
-
-def _interval_keys(low: pd.Series, label: str) -> list[Line2D]:
-    shown = {**style.MEAN_LINE, **style.INTERVAL_LINE, "marker": "o"}
-    return [Line2D([], [], color=style.MID, label=label, **shown)] if low.notna().any() else []
 
 
 def target_figure(

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
-from . import style
+from .scaling_series import line_label, place_label, with_series
 from .statistics import CONFIDENCE, geometric_summary
 
 SAME = ("model", "image_size", "precision", "data", "engine", "zero_stage")
@@ -21,8 +20,8 @@ PLACE = ("nodes", "ranks_per_node", "ranks", "workers", "workers_per_rank", "wor
 FAMILIES = {"weak": ("worker_batch_size", "workers_per_rank"), "strong": ("workers", "mini_batch_size")}
 """{kind of scaling: what is held while ranks are added}."""
 MEANS = (
-    "step_sec", "computation_sec", "communication_sec", "exposed_sec", "overlap", "data_wait_sec", "updates",
-    "gradient_bytes", "workers_per_pass",
+    "step_sec", "computation_sec", "communication_sec", "exposed_sec", "data_wait_sec", "updates", "gradient_bytes",
+    "workers_per_pass",
 )  # fmt: skip
 """Columns of which the mean over repeats is enough."""
 RATIO = "computation_to_communication"
@@ -33,8 +32,9 @@ def placements(throughput: pd.DataFrame) -> pd.DataFrame:
 
     throughput (rows: measurements): the table, or as much of it as there is
     -> (rows: placements, by ranks and batch): SAME, DEVICE, PLACE, n, failed, pending, images_per_sec (geometric mean
-    over repeats) with sd of logarithms, ci_low and ci_high (t-intervals on logarithms), MEANS, and RATIO with ratio_low
-    and ratio_high in the same way. A placement without a finished measurement has no device and no numbers.
+    over repeats) with sd of logarithms, ci_low and ci_high (t-intervals on logarithms), MEANS, overlap (of the
+    means: the repeats that communicate least would count most in a mean of ratios), and RATIO with ratio_low and
+    ratio_high as images_per_sec. A placement without a finished measurement has no device and no numbers.
     """
     keys = [*SAME, *PLACE]
     rows = throughput.reindex(columns=list(dict.fromkeys([*throughput, *keys, DEVICE, *MEANS, RATIO])))
@@ -43,6 +43,7 @@ def placements(throughput: pd.DataFrame) -> pd.DataFrame:
     ratio = geometric_summary(done, [*keys, DEVICE], RATIO).drop(columns=["n", "sd"])
     ratio = ratio.rename(columns={"mean": RATIO, "ci_low": "ratio_low", "ci_high": "ratio_high"})
     means = done.groupby([*keys, DEVICE], dropna=False, sort=False)[list(MEANS)].mean().reset_index()
+    means["overlap"] = 1 - means["exposed_sec"] / means["communication_sec"]
     found = rows[keys].drop_duplicates().merge(_missing(rows, keys), on=keys, how="left")
     for part in (measured, means, ratio):
         found = found.merge(part, on=[name for name in part if name in found], how="left")
@@ -132,16 +133,44 @@ def throughput_frame(found: pd.DataFrame, trained: pd.DataFrame | None = None) -
     -> (rows: placements of each line): source (measurements, trainings), series (the label of the line), order, the
     columns of `families`; scaling is "alone" for a placement of no family, which has no ideal.
     """
-    lines = families(found)
-    alone = found.merge(lines[list(PLACE)].drop_duplicates(), on=list(PLACE), how="left", indicator=True)
-    alone = alone[alone["_merge"] == "left_only"].drop(columns="_merge").assign(scaling="alone")
-    alone["line_device"] = alone[DEVICE]
-    frame = pd.concat([lines, alone], ignore_index=True).assign(source="measurements")
+    frame = _lines(found).assign(source="measurements")
     if trained is not None and len(trained):
         frame = pd.concat([frame, *_beside(frame, trained)], ignore_index=True)
     # where nodes differ as well, as many ranks stand on nodes in several ways
     a_node = ["ranks_per_node"] if frame["nodes"].nunique() > 1 else []
-    return with_series(frame, _line_label, [*a_node, "line_device"])
+    return with_series(frame, line_label, [*a_node, "line_device"])
+
+
+def trainings_frame(trained: pd.DataFrame) -> pd.DataFrame:
+    """What figures of the throughput of trainings are drawn from: the same of their placements.
+
+    Nobody asked for their ranks a node, which follow from their workers: these tell lines apart only where as many
+    ranks stood on nodes in several ways.
+    """
+    frame = _lines(trained).assign(source="trainings")
+    is_several = frame.groupby("ranks")["nodes"].nunique().gt(1).any()
+    a_node = ["ranks_per_node"] if is_several else []
+    return with_series(frame, line_label, ["model", "precision", *a_node, "line_device"])
+
+
+def one_place(frame: pd.DataFrame) -> str:
+    """Why trainings have nothing to compare by placement; nothing where they have. frame: placements, or more."""
+    counts = frame["ranks"].unique()
+    if len(counts) > 1:
+        return ""
+    if not len(counts):
+        return "No training has finished on one placement yet"
+    return (
+        f"All trainings stood on {counts[0]:,.0f} {'rank' if counts[0] == 1 else 'ranks'}: no two placements to compare"
+    )
+
+
+def _lines(found: pd.DataFrame) -> pd.DataFrame:
+    """The placements of all families, and those of none."""
+    keys, lines = [*SAME, DEVICE, *PLACE], families(found)
+    alone = found.merge(lines[keys].drop_duplicates(), on=keys, how="left", indicator=True)
+    alone = alone[alone["_merge"] == "left_only"].drop(columns="_merge").assign(scaling="alone")
+    return pd.concat([lines, alone.assign(line_device=alone[DEVICE])], ignore_index=True)
 
 
 def _beside(frame: pd.DataFrame, trained: pd.DataFrame) -> list[pd.DataFrame]:
@@ -169,54 +198,3 @@ def ratio_frame(found: pd.DataFrame) -> pd.DataFrame:
     parts = [frame[frame[DEVICE].isna() | (frame[DEVICE] == device)].assign(line_device=device) for device in devices]
     frame = pd.concat(parts, ignore_index=True) if parts else frame.assign(line_device=None)
     return with_series(frame, place_label, ["line_device"])
-
-
-def with_series(
-    frame: pd.DataFrame, label: Callable[[dict[str, Any]], tuple[str, tuple]], apart: Sequence[str] = ()
-) -> pd.DataFrame:
-    """Rows with the label of their line and its place among the lines.
-
-    label: row -> label, what it is sorted by; apart: columns that tell lines apart as well, named where they vary.
-    """
-    varying = [column for column in apart if frame[column].nunique() > 1]
-    found = [_with_varying(label(row), row, varying) for row in frame.to_dict("records")]
-    ranked = {own: index for index, own in enumerate(sorted(set(found), key=lambda own: own[1]))}
-    return frame.assign(
-        series=pd.Series([name for name, _ in found], index=frame.index, dtype=object),
-        order=pd.Series([ranked[own] for own in found], index=frame.index, dtype=int),
-    )
-
-
-TOLD = {
-    "ranks_per_node": "{} ranks a node",
-    "image_size": "{} pixels",
-    "zero_stage": "ZeRO {}",
-    "workers": "{} workers",
-}
-"""{column: how a line is told by it}; of others the level says enough."""
-
-
-def _with_varying(own: tuple[str, tuple], row: dict[str, Any], varying: Sequence[str]) -> tuple[str, tuple]:
-    """A label and its order, with the levels of these columns; a placement without a measurement lacks some."""
-    there = {column: row[column] for column in varying if not pd.isna(row[column])}
-    told = [TOLD.get(column, "{}").format(style.level_label(level)) for column, level in there.items()]
-    levels = ((1, 0, level) if isinstance(level, str) else (0, level, "") for level in there.values())
-    return ",\n".join([own[0], *told]).replace(",\n1 ranks ", ",\n1 rank "), (own[1], *levels)
-
-
-def _line_label(row: dict[str, Any]) -> tuple[str, tuple]:
-    batch, a_rank = row["worker_batch_size"], row["workers_per_rank"]
-    if row["scaling"] == "strong":
-        return f"{row['workers']:,.0f} workers of {batch:,.0f} images", (1, row["workers"], batch)
-    name = f"{batch:,.0f} images a worker"
-    if a_rank == 1:
-        return name, (0, a_rank, batch)
-    return f"{name},\n{a_rank:,.0f} workers a rank", (0, a_rank, batch)
-
-
-def place_label(row: dict[str, Any]) -> tuple[str, tuple]:
-    """What a placement is called, and what it is sorted by."""
-    nodes, ranks = int(row["nodes"]), int(row["ranks"])
-    name = "1 rank" if ranks == 1 else f"{ranks:,} ranks on {nodes:,} {'node' if nodes == 1 else 'nodes'}"
-    order = (ranks, nodes, row["workers_per_rank"])
-    return (name if row["workers_per_rank"] == 1 else f"{name},\n{row['workers']:,.0f} workers"), order

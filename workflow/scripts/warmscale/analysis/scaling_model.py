@@ -18,24 +18,33 @@ from ..study.recipe import Recipe
 from .scaling_frames import DEVICE, PLACE, SAME
 
 PREDICTED = ("predicted", "predicted_low", "predicted_high", "predicted_from")
+OF_WORK = ("model", "image_size", "precision")
+"""Columns that say what is computed, whatever carries it out."""
 OF_SHAPE = ("batchnorm_batch_size", "compile", "cuda_graphs")
 """Columns of measurements that placements do not have, but that decide how a step is taken."""
 
 
 def with_predictions(
-    cells: pd.DataFrame, throughput: pd.DataFrame, work: Workload | None, hardware: str | None
+    cells: pd.DataFrame,
+    throughput: pd.DataFrame,
+    work: Workload | None,
+    hardware: str | None,
+    beside: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
     """Placements with the images a second that the cost model predicts of each from the smaller ones.
 
-    cells: as `scaling_frames.placements` makes it; throughput: the table; work: None where the model's size is not
-    known; hardware: the preset for devices that are not measured yet, or that no preset is of
+    cells: as `scaling_frames.placements` makes it; throughput: the table that it was made of; work: None where the
+    model's size is not known; hardware: the preset for devices that are not measured yet, or that no preset is of;
+    beside: a table of other data or engines, whose rows of the same work count as well
     -> cells with predicted, predicted_low and predicted_high (95 % prediction interval of one measurement), and
-    predicted_from, the measurements on fewer ranks that the model was calibrated with; 0: the preset alone.
+    predicted_from, the rows on fewer ranks that the model was calibrated with; 0: the preset alone.
     Predictions are empty without `work`.
     """
     if work is None or cells.empty:
         return cells.assign(**dict.fromkeys(PREDICTED, math.nan))
-    done = throughput[throughput["state"] == "finished"]
+    known, alike = _finished(throughput), SAME
+    if beside is not None:
+        known, alike = [*known, *_finished(beside)], OF_WORK
     models: dict[tuple, CostModel] = {}
     rows = []
     keys = [*SAME, *PLACE]
@@ -43,7 +52,7 @@ def with_predictions(
     for cell in cells.merge(shapes, on=keys, how="left").to_dict("records"):
         key = tuple(str(cell[column]) for column in (*SAME, DEVICE, "ranks"))
         if key not in models:
-            models[key] = _model_for(cell, done, work, hardware)
+            models[key] = _model_for(cell, known, alike, work, hardware)
         shape, model = shape_of(cell), models[key]
         found = model.predict(shape, has_input=cell["data"] == "dataset")
         speeds = (shape.mini_batch_size / sec for sec in (found.step_sec, found.high_sec, found.low_sec))
@@ -51,11 +60,20 @@ def with_predictions(
     return cells.assign(**pd.DataFrame(rows, columns=list(PREDICTED), index=cells.index))
 
 
-def _model_for(cell: Mapping[str, Any], done: pd.DataFrame, work: Workload, hardware: str | None) -> CostModel:
-    """The cost model as the measurements on fewer ranks of the same device leave it."""
-    same = [*SAME, DEVICE] if isinstance(cell[DEVICE], str) else list(SAME)
-    chosen = done[(done[same] == pd.Series(cell)[same]).all(axis=1)]
-    measured = [measured_of(row) for row in chosen.to_dict("records")]
+def _finished(throughput: pd.DataFrame) -> list[dict[str, Any]]:
+    return throughput[throughput["state"] == "finished"].to_dict("records")
+
+
+def _model_for(
+    cell: Mapping[str, Any],
+    known: Sequence[Mapping[str, Any]],
+    alike: Sequence[str],
+    work: Workload,
+    hardware: str | None,
+) -> CostModel:
+    """The cost model as what is known on fewer ranks of the same device leaves it. alike: columns that are the same."""
+    same = [*alike, DEVICE] if isinstance(cell[DEVICE], str) else alike
+    measured = [measured_of(row) for row in known if all(row[name] == cell[name] for name in same)]
     smaller = [each for each in measured if each.shape.ranks < cell["ranks"]]
     return calibrate(work, machine_of(measured, work, hardware), smaller)
 

@@ -11,12 +11,16 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from . import canvas, style
-from .scaling_figures import WIDE_IN, draw_points, nothing_measured, places_axis, series_looks
+from .scaling_drawing import WIDE_IN, draw_points, places_axis, series_looks, source_of, why_nothing
+from .scaling_frames import one_place
 from .style import Look
 
 MODEL_ALONE = "(from the model alone: nothing is measured yet)"
+NOT_PREDICTED = "Nothing is predicted: how large the model is is not known"
 MARKS = {name: style.MEAN_LINE[name] for name in ("markersize", "markeredgecolor", "markeredgewidth")}
 ONE_PREDICTED = {"marker": "_", "markersize": 9, "markeredgewidth": 0.9, "linestyle": "none", "zorder": 1.7}
+FROM_PRESET = {**ONE_PREDICTED, "marker": "d", "markersize": 5, "markerfacecolor": "white"}
+"""How a prediction stands that no line joins to another: calibrated, or the preset's alone."""
 FAINT = {"alpha": 0.3, "linewidth": 0.9}
 SHARED = 0.7
 """Of the distance between two places, what the lines share."""
@@ -25,14 +29,15 @@ SHARED = 0.7
 def model_figure(frame: pd.DataFrame, *, title: str, note: str = "", mark: str = "") -> Figure:
     """Images a second, measured and predicted; beside it measured over predicted, where anything was measured.
 
-    frame: as `scaling_frames.throughput_frame` makes it of placements with predictions.
+    frame: as `scaling_frames.throughput_frame` or `trainings_frame` makes it of placements with predictions.
     """
-    own = frame[(frame["source"] == "measurements") & frame["predicted"].notna()]
+    own = frame[frame["source"].eq(source_of(frame)) & frame["predicted"].notna()]
     measured = own["images_per_sec"].notna()
     named = title if measured.any() or own.empty else f"{title} {MODEL_ALONE}"
     figure = canvas.new_figure(style.FULL_WIDTH_IN, style.HEIGHT_IN, named, note, mark)
-    if own.empty:
-        return canvas.say(figure.subplots(), nothing_measured(frame))
+    said = one_place(frame) if source_of(frame) == "trainings" else ""
+    if own.empty or said:
+        return canvas.say(figure.subplots(), said or why_nothing(frame) or NOT_PREDICTED)
     axes = figure.subplots(1, 2 if measured.any() else 1, squeeze=False)[0]
     x, label = places_axis(own)
     looks = series_looks(own)
@@ -56,12 +61,12 @@ def _draw_speed(axis: Axes, own: pd.DataFrame, x: str, looks: Mapping[str, Look]
         color = looks[series].color
         ordered = rows.sort_values(x, kind="stable").drop_duplicates(x)
         is_preset = ordered["predicted_from"] == 0  # what was not calibrated is no part of the line of what was
-        for line in (ordered[is_preset], ordered[~is_preset]):
+        for line, alone in ((ordered[is_preset], FROM_PRESET), (ordered[~is_preset], ONE_PREDICTED)):
             axis.fill_between(line[x], line["predicted_low"], line["predicted_high"], color=color, **style.FAINT_BAND)
             axis.plot(line[x], line["predicted"], color=color, **style.IDEAL_LINE)
             if len(line) == 1:
                 axis.vlines(line[x], line["predicted_low"], line["predicted_high"], color=color, **FAINT)
-                axis.plot(line[x], line["predicted"], color=color, **ONE_PREDICTED)
+                axis.plot(line[x], line["predicted"], color=color, **alone)
         points = Look(color, "none", looks[series].marker)
         draw_points(axis, rows, (x, "images_per_sec", "ci_low", "ci_high"), points)
 
@@ -94,7 +99,7 @@ def _keys(own: pd.DataFrame, looks: Mapping[str, Look]) -> list:
     keys.append(Patch(color=style.MID, label="95 % prediction\ninterval", **style.BAND))
     if alone.any() and not alone.all():
         label = "predicted from the\npreset of the machine"
-        keys.append(Line2D([], [], color=style.MID, label=label, **ONE_PREDICTED))
+        keys.append(Line2D([], [], color=style.MID, label=label, **FROM_PRESET))
     if (measured & alone).any() and not alone.all():
         label = "right: hollow where from\nthe machine's preset"
         keys.append(Line2D([], [], color=style.MID, marker="o", label=label, **style.SEED_POINT))

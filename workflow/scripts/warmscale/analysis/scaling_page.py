@@ -28,6 +28,7 @@ def scaling_section(
 
     rows: of tables/scaling.csv; titles: {throughput experiment: its title}; failed: rows of tables/throughput.csv.
     """
+    figures = that_show(figures, rows)
     if not figures:
         return None
     shown = [_row(row, titles) for row in rows]
@@ -40,6 +41,22 @@ def scaling_section(
         "is_predicted": "predicted" in columns,
         "failed": failed,
     }
+
+
+def that_show(figures: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Without the figures of trainings by placement that have nothing to compare."""
+    trained = [row for row in rows if row["source"] == "trainings"]
+    is_several = len({row["ranks"] for row in trained}) > 1
+    has = {
+        "trainings-throughput": is_several,
+        "trainings-efficiency": any(_has(row, "weak_efficiency") or _has(row, "strong_efficiency") for row in trained),
+        "trainings-model": is_several and any(_has(row, "predicted") for row in trained),
+    }
+    return [figure for figure in figures if has.get(figure["name"], True)]
+
+
+def _has(row: Mapping[str, Any], name: str) -> bool:
+    return not page_text.is_missing(row[name])
 
 
 def _row(row: Mapping[str, Any], titles: Mapping[str, str]) -> dict[str, Any]:
@@ -91,7 +108,8 @@ def _predicted(row: Mapping[str, Any]) -> dict[str, Any] | None:
     if found is None:
         return None
     count = int(row["predicted_from"])
-    basis = f"from {page_text.counted(count, 'measurement')}" if count else "from the preset alone"
+    known = page_text.counted(count, "measurement") if row["source"] == "measurements" else f"{count:,} on fewer ranks"
+    basis = f"from {known}" if count else "from the preset alone"
     return found | {"small": [*found["small"], basis]}
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import pandas as pd
 
 from ..study import Study
-from .scaling import placements_of_trainings, predicted_placements_of
+from .scaling import predicted_placements_of
 from .scaling_costs import bytes_sent
 from .scaling_frames import DEVICE, PLACE, RATIO, SAME, families
 from .scaling_model import PREDICTED
+from .scaling_trainings import predicted_placements_of_trainings
 from .tables import Tables
 
 SCALING_COLUMNS = (
@@ -18,13 +19,14 @@ SCALING_COLUMNS = (
     "overlap", "data_wait_sec", RATIO, "ratio_low", "ratio_high",
     "updates_per_epoch", "bytes_per_epoch", "epoch_sec", *PREDICTED,
 )  # fmt: skip
-"""Each update has one all-reduce of all gradients; bytes are what a rank sends; epoch_sec is training alone."""
+"""Each update has one all-reduce of all gradients, in as many buckets as the table of throughput has all_reduces; bytes
+are what a rank sends; epoch_sec is training alone."""
 
 
 def scaling_table(study: Study, tables: Tables) -> pd.DataFrame:
     """Throughput, efficiency, communication and predictions of every placement: SCALING_COLUMNS.
 
-    source: measurements or trainings; trainings are not predicted, and of no experiment.
+    source: measurements or trainings, which are of no experiment.
     """
     parts = [
         _with_families(predicted_placements_of(study, tables, one.name)).assign(
@@ -33,7 +35,8 @@ def scaling_table(study: Study, tables: Tables) -> pd.DataFrame:
         for one in study.config.throughputs
     ]
     if study.runs:
-        parts.append(_with_families(placements_of_trainings(study, tables)).assign(source="trainings", experiment=None))
+        own = _with_families(predicted_placements_of_trainings(study, tables))
+        parts.append(own.assign(source="trainings", experiment=None))
     columns = list(SCALING_COLUMNS)
     parts = [_with_costs(part).reindex(columns=columns) for part in parts if len(part)]
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)

@@ -80,11 +80,15 @@ def no_measurements() -> pd.DataFrame:
 
 def make_throughput_table(study: Study, results: Path, folder: Path) -> None:
     """Write throughput.csv and .parquet: a row a measurement of the study, whatever became of it."""
+    write_described(throughput_rows(study, results), THROUGHPUT, folder / "throughput")
+
+
+def throughput_rows(study: Study, results: Path) -> list[dict[str, Any]]:
+    """The rows of the table, of what is published under results/<study>; columns that nothing is known of may lack."""
     now = time.time()
     rows = [_row(each, study.config.dataset.image_size, results, now) for each in study.measurements.values()]
     mixed = _with_several_devices(rows)
-    rows = [row | {"mixed_devices": not mixed.isdisjoint(row["experiments"].split(";"))} for row in rows]
-    write_described(rows, THROUGHPUT, folder / "throughput")
+    return [row | {"mixed_devices": not mixed.isdisjoint(row["experiments"].split(";"))} for row in rows]
 
 
 def _with_several_devices(rows: Sequence[Mapping[str, Any]]) -> set[str]:

@@ -75,10 +75,17 @@ def as_if_finished(tables: Tables) -> Tables:
 
 
 def spread_of(row: Mapping, planning: Planning) -> float | None:
-    """Standard deviation that is assumed of the cell of a run; None where nothing is.
+    """Standard deviation that is assumed of the cell of a run, a row of `runs`; None where nothing is."""
+    return _of_cell(row, planning.sd, "sd")
 
-    row: columns of `runs`.
-    """
-    if not isinstance(planning.sd, list):
-        return planning.sd
-    return next((spread.sd for spread in planning.sd if is_in(row, spread.where)), None)
+
+def effect_of(row: Mapping, planning: Planning) -> float | None:
+    """The effect that matters in the cell of a run, a row of `runs`; None where the study's does."""
+    return _of_cell(row, planning.smallest_effect, "smallest_effect")
+
+
+def _of_cell(row: Mapping, given: float | list | None, name: str) -> float | None:
+    """What is given for all cells, or for the first group of cells that has this one."""
+    if not isinstance(given, list):
+        return given
+    return next((getattr(group, name) for group in given if is_in(row, group.where)), None)

@@ -24,7 +24,7 @@ def timetable(plan: Plan) -> Figure:
     """When each run would be carried out, by experiment, and how many nodes are in use."""
     runs = sorted(plan.having("planned", "required"), key=lambda run: (run.span.start_hour, -run.priority))
     height = min(HIGHEST_IN, max(1.2, BAR_IN * len(runs))) + 1.6
-    figure = new_figure(style.FULL_WIDTH_IN, height, "When the runs are carried out, if no job waits for others", "")
+    figure = new_figure(style.FULL_WIDTH_IN, height, "Predicted timetable, if no job waits for others", "")
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=[max(1.2, height - 2.2), 1.0])
     _bars(above, plan, runs)
     _nodes(below, plan, [(run.span, run.cost.nodes) for run in runs])

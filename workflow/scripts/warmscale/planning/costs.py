@@ -11,6 +11,7 @@ from ..study.config import Placement
 from ..study.planning import Planning
 from ..study.rates import epoch_clock
 from ..study.run import Run
+from ..study.throughput import Measurement
 from ..training.deadline import ROOM, WRITES
 from ..training.passes import micro_batch_size, workers_together
 from .calibration import CostModel
@@ -31,6 +32,9 @@ class RunCost:
     step_sec: float
     train_sec: float
     """All steps that are left."""
+    train_sec_low: float
+    """At the lower end of the 95 % interval of the step time."""
+    train_sec_high: float
     eval_sec: float
     """All validations that are left."""
     checkpoint_sec: float
@@ -122,6 +126,8 @@ def run_cost(
         ranks_per_node=where.ranks_per_node,
         step_sec=step.step_sec,
         train_sec=middle.train_sec,
+        train_sec_low=low.train_sec,
+        train_sec_high=high.train_sec,
         eval_sec=middle.eval_sec,
         checkpoint_sec=middle.checkpoints * middle.checkpoint_sec + (jobs - 1) * middle.pause_sec,
         startup_sec=jobs * middle.start_sec,
@@ -134,8 +140,8 @@ def run_cost(
     )
 
 
-def step_shape(run: Run, where: Where, placement: Placement, *, on_cpu: bool) -> StepShape:
-    """Who takes part in a step of a run at a place."""
+def step_shape(run: Run | Measurement, where: Where, placement: Placement, *, on_cpu: bool) -> StepShape:
+    """Who takes part in a step of a run, or of a measurement, at a place."""
     images = micro_batch_size(run.content)
     workers = run.recipe.mini_batch_size // images
     size = run.content["dataset"].get("image_size", PUBLISHED_SIZE)

@@ -1,10 +1,12 @@
-"""The files of a plan: plan.csv, a row a run, which Snakemake reads; claims.csv, a row a claim; plan.json, all else."""
+"""The files of a plan: plan.csv, a row a run, which Snakemake reads; claims.csv, a row a claim; taken.csv, a row a
+finished run; plan.json, all else."""
 
 from __future__ import annotations
 
 import json
 import math
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +14,9 @@ from ..cluster.site import Site
 from ..records import rows_to_csv, write_atomic
 from ..study.planned import FACTS, PLAN, digest
 from ..study.staleness import fingerprint
+from .exponent_power import simulated_exponents
 from .plan import Plan, PlannedClaim, PlannedRun
-from .simulation import Simulated, simulated_power
+from .simulation import Simulated, simulated_powers
 from .summary import early_look
 
 RUN_COLUMNS = (
@@ -23,10 +26,16 @@ RUN_COLUMNS = (
 )  # fmt: skip
 CLAIM_COLUMNS = (
     "claim", "kind", "weight", "standing", "planned", "seeds_needed", "seeds_configured", "seeds_planned", "power",
-    "power_simulated", "power_standard_error", "level", "sd", "sd_is", "effect", "node_hours", "more_node_hours",
-    "note",
+    "power_simulated", "power_standard_error", "power_simulated_alone", "level", "sd", "sd_is", "effect", "node_hours",
+    "more_node_hours", "note",
+)  # fmt: skip
+TAKEN_COLUMNS = (
+    "run_id", "cell", "nodes", "ranks_per_node", "attempts", "node_hours", "predicted_node_hours",
+    "predicted_node_hours_low", "predicted_node_hours_high", "train_hours", "predicted_train_hours",
+    "predicted_train_hours_low", "predicted_train_hours_high", "fitted_to", "is_inside",
 )  # fmt: skip
 CLAIMS = "plan/claims.csv"
+TAKEN = "plan/taken.csv"
 DIGITS = 6
 """Significant ones of costs, which are not known to more."""
 
@@ -36,17 +45,16 @@ def write_plan(plan: Plan, site: Site, results: Path, simulated: Mapping[str, Si
     runs = rows_to_csv(run_rows(plan), RUN_COLUMNS)
     told = facts(plan, site) | {"digest": digest(runs.encode())}
     write_atomic(results / CLAIMS, rows_to_csv(claim_rows(plan, simulated), CLAIM_COLUMNS))
+    write_atomic(results / TAKEN, rows_to_csv(taken_rows(plan), TAKEN_COLUMNS))
     write_atomic(results / FACTS, json.dumps(told, indent=2) + "\n")
     write_atomic(results / PLAN, runs)
 
 
 def simulate(plan: Plan) -> dict[str, Simulated | None]:
     """{claim: power at the seeds that are there or planned, by simulation}; None where there is nothing to simulate."""
-    metric = plan.study.config.metric
-    return {
-        one.need.claim.id: simulated_power(one.need, one.need.claim.metric or metric, one.seeds or 0)
-        for one in plan.claims
-    }
+    needs, seeds = [one.need for one in plan.claims], [one.seeds or 0 for one in plan.claims]
+    config = plan.study.config
+    return simulated_powers(needs, seeds, config) | simulated_exponents(needs, seeds, config)
 
 
 def run_rows(plan: Plan) -> Iterator[dict[str, Any]]:
@@ -81,8 +89,22 @@ def claim_rows(plan: Plan, simulated: Mapping[str, Simulated | None]) -> Iterato
         row |= {"sd_is": "" if math.isnan(need.sd) else "assumed" if need.sd_is_assumed else "observed"}
         row |= {"node_hours": _rounded(one.node_hours), "more_node_hours": _known(one.more_node_hours)}
         if checked:
-            row |= {"power_simulated": checked.power, "power_standard_error": _rounded(checked.standard_error)}
+            row |= {"power_simulated": checked.power, "power_simulated_alone": checked.alone}
+            row |= {"power_standard_error": _rounded(checked.standard_error)}
         yield row
+
+
+def taken_rows(plan: Plan) -> Iterator[dict[str, Any]]:
+    """A row a finished run: what it took, and what is predicted of it by what was measured of other cells."""
+    for one in plan.taken:
+        row = {"run_id": one.run_id, "cell": one.cell, "attempts": one.attempts}
+        row |= {"nodes": one.where and one.where.nodes, "ranks_per_node": one.where and one.where.ranks_per_node}
+        row |= {"node_hours": _rounded(one.node_hours), "train_hours": _rounded(one.train_hours)}
+        for end in ENDS if one.predicted else ():
+            row[f"predicted_node_hours{end}"] = _rounded(getattr(one.predicted, f"node_hours{end}"))
+            row[f"predicted_train_hours{end}"] = _rounded(getattr(one.predicted, f"train_sec{end}") / 3600)
+        inside = {True: "yes", False: "no", None: None}[one.is_inside]
+        yield row | {"fitted_to": one.fitted_to if one.predicted else None, "is_inside": inside}
 
 
 def seeds_needed(plan: Plan, one: PlannedClaim) -> str | int | None:
@@ -111,7 +133,8 @@ def facts(plan: Plan, site: Site) -> dict[str, Any]:
         "planning": config.planning.model_dump(mode="json"),
         "eligible_jobs": site.eligible_jobs,
         "runs": {decision: len(plan.having(decision)) for decision in DECISIONS},
-        "spent_node_hours": _rounded(plan.spent_node_hours),
+        "spent_node_hours": _rounded(plan.taken_off.spent),
+        "measurements": {name: _rounded(value) for name, value in asdict(plan.taken_off.measuring).items()},
         **{name: _rounded(value) for name, value in ends.items()},
         "makespan_hours": _rounded(plan.fitted.hours),
         "keeps_deadline": plan.keeps_deadline,

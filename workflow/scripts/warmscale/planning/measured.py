@@ -11,7 +11,9 @@ from typing import Any
 
 import pandas as pd
 
+from ..analysis.throughput_table import throughput_rows
 from ..records import read_json, read_rows
+from ..study import Study
 from ..study.recipe import arithmetic
 from ..training.passes import micro_batch_size
 from .hardware import PRESETS, Hardware
@@ -57,17 +59,12 @@ class Measured:
     """As many."""
 
     @property
-    def is_of_gpu(self) -> bool:
-        """Whether its device is a GPU, by its name."""
-        return any(word in self.device.lower() for word in GPU_WORDS)
-
-    @property
     def is_input_bound(self) -> bool:
         """Whether its steps took as long as their images: they say nothing of computation then.
 
         Not told of CPUs, where a rank with one core decodes between its passes, and every step waits.
         """
-        return self.has_input and self.is_of_gpu and (self.data_wait_sec or 0.0) > WAITING * self.step_sec
+        return self.has_input and is_gpu(self.device) and (self.data_wait_sec or 0.0) > WAITING * self.step_sec
 
     @property
     def parts(self) -> dict[str, float]:
@@ -78,25 +75,29 @@ class Measured:
         return {part: sec for part, sec in (step | communication).items() if sec}
 
     def is_of(self, work: Workload, hardware: Hardware) -> bool:
-        """Whether it is of this workload on this machine.
-
-        For GPUs that no preset is of, any preset of GPUs stands in.
-        """
+        """Whether it is of this workload on this machine."""
         own = (self.model, self.image_size, self.precision)
-        same_work = own == (work.model, work.image_size, work.precision)
-        device = self.device.lower()
-        named = [each.device for each in PRESETS.values() if each.device.lower() in device]
-        same_device = hardware.device in named or (not named and self.is_of_gpu == (hardware.device != "cpu"))
-        return same_work and same_device
+        return own == (work.model, work.image_size, work.precision) and is_device_of(self.device, hardware)
 
 
-def measured_steps(tables: Path, results: Path) -> list[Measured]:
-    """Step times of `tables`/throughput.csv, and of the finished trainings under `results`, a study's folder.
+def is_gpu(device: str) -> bool:
+    """Whether a device is a GPU, by its name."""
+    return any(word in device.lower() for word in GPU_WORDS)
 
-    Left out: measurements that failed, trainings whose attempts were placed differently, and those of one epoch.
+
+def is_device_of(device: str, hardware: Hardware) -> bool:
+    """Whether a machine has a device of this name; for GPUs that no preset is of, any preset of GPUs stands in."""
+    named = [each.device for each in PRESETS.values() if each.device.lower() in device.lower()]
+    return hardware.device in named or (not named and is_gpu(device) == (hardware.device != "cpu"))
+
+
+def measured_steps(study: Study, results: Path) -> list[Measured]:
+    """Step times of what is published under results/<study>: measurements of the study, and trainings.
+
+    Whatever was aggregated before: a plan is fitted as soon as a measurement has ended. Left out: measurements that
+    failed, trainings whose attempts were placed differently, and those of one epoch.
     """
-    rows = read_rows(tables / "throughput.csv")
-    measurements = [measured_of(row) for row in rows if row["state"] == "finished"]
+    measurements = [measured_of(row) for row in throughput_rows(study, results) if row["state"] == "finished"]
     return measurements + list(_of_trainings(results / "runs"))
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Any, Literal
 
 from ..analysis.claims import common_seeds, evidence_of, groups_of, paired_evidence
 from ..analysis.inference.cell import pooled_sd
@@ -22,7 +22,8 @@ from ..records import OUTCOMES
 from ..study import Study
 from ..study.claims import Claim
 from ..study.metric import ACCURACIES, Metric
-from .cells import cells_of, spread_of
+from .cells import cells_of, effect_of, spread_of
+from .exponent_truth import PlannedCurve, planned_curves, why_no_power, why_untestable
 from .offer import required_runs
 from .order import Choice, Order
 from .selection import Part, Selection, choices_of, known_groups, parts_of, parts_of_exponent
@@ -30,6 +31,8 @@ from .selection import Part, Selection, choices_of, known_groups, parts_of, part
 ENOUGH_DEGREES = 4
 """Degrees of freedom from which on the spread that was seen is taken instead of the assumed one: with fewer it is off
 by more than a factor of three in one of forty studies."""
+
+SPREAD_UNKNOWN = "too little is known of its spread: give planning.sd"
 
 Standing = Literal["open", "unknown", "settled", "spent", "too_few", "untestable", "left_out"]
 """open: a plan can settle it. unknown: it may, with what power is not known. too_few: more seeds are needed than the
@@ -61,6 +64,8 @@ class Need:
     sd_is_assumed: bool = True
     effect: float = math.nan
     """How far beyond its bound the truth is taken to be."""
+    curves: tuple[PlannedCurve, ...] = ()
+    """Of an exponent whose power can be simulated."""
     groups: tuple[Group, ...] = ()
     """Its cells, of the runs that are there; of those without any only the place counts."""
     evidence: Evidence | None = field(default=None, compare=False)
@@ -115,8 +120,7 @@ def _need(claim: Claim, last: Look | None, level: float, among: Selection) -> Ne
         return Need(**base, standing="spent", note=f"all {config.max_looks} looks at it are spent")
     try:
         if claim.kind == "exponent":
-            choices = choices_of(parts_of_exponent(claim, metric, among))
-            return _all_seeds(choices, base, "an exponent has no power formula")
+            return _need_of_exponent(metric, base, among)
         groups = tuple(groups_of(claim, metric, among.planned))
         return _need_of_groups(groups, metric, base, among)
     except (NotThereError, CannotTestError) as error:
@@ -132,6 +136,20 @@ def _why_left_out(claim: Claim, metric: Metric, among: Selection) -> str:
     return f"{foreign[0]} trains nothing" if foreign else ""
 
 
+def _need_of_exponent(metric: Metric, base: dict, among: Selection) -> Need:
+    """All seeds of the curves; raises NotThereError and CannotTestError."""
+    claim = base["claim"]
+    parts, curves = parts_of_exponent(claim, metric, among), planned_curves(claim, metric, among)
+    if why := why_untestable(claim, curves):
+        raise CannotTestError(why)
+    groups = [group for name in claim.experiments for group in among.planned.levels_of(name, claim.varied, metric)]
+    sd, assumed = _spread(groups, parts, metric, among)
+    why = why_no_power(claim, curves) or ("" if sd > 0 else SPREAD_UNKNOWN)
+    need = _all_seeds(choices_of(parts), base, why or "exponents have no power formula: their power is simulated")
+    effect = _effect(parts, among)
+    return need if why else replace(need, curves=curves, sd=sd, sd_is_assumed=assumed, effect=effect)
+
+
 def _need_of_groups(groups: tuple[Group, ...], metric: Metric, base: dict, among: Selection) -> Need:
     """Of a claim on cells; raises CannotTestError."""
     claim, config = base["claim"], among.study.config
@@ -139,8 +157,8 @@ def _need_of_groups(groups: tuple[Group, ...], metric: Metric, base: dict, among
     choices = choices_of(parts, common_seeds(groups) if claim.paired else None)
     sd, assumed = _spread(groups, parts, metric, among)
     if not sd > 0:
-        return _all_seeds(choices, base, "too little is known of its spread: give planning.sd")
-    effect = config.planning.smallest_effect or config.smallest_effect
+        return _all_seeds(choices, base, SPREAD_UNKNOWN)
+    effect = _effect(parts, among)
     known = known_groups(groups, parts)
     evidence = planned_evidence(claim, metric, known, sd, effect)
     needed = fewest_seeds(evidence, base["level"], config.max_seeds, config.planning.power)
@@ -181,8 +199,19 @@ def _spread(groups: Sequence[Group], parts: Sequence[Part], metric: Metric, amon
         around = []
     found = pooled_sd(around)
     degrees = sum(cell.n - 1 for cell in around if cell.n > 1 and cell.sd > 0)
-    spreads = [spread_of(part.rows.iloc[0].to_dict(), among.study.config.planning) for part in parts]
+    spreads = [spread_of(row, among.study.config.planning) for row in _rows(parts)]
     known = [spread for spread in spreads if spread is not None]
     if found > 0 and degrees >= ENOUGH_DEGREES:
         return found, False
     return (max(known), True) if len(known) == len(spreads) else (math.nan, True)
+
+
+def _effect(parts: Sequence[Part], among: Selection) -> float:
+    """How far beyond its bound the truth of a claim is taken to be: the smallest effect that matters in its cells."""
+    config = among.study.config
+    return min(effect_of(row, config.planning) or config.smallest_effect for row in _rows(parts))
+
+
+def _rows(parts: Sequence[Part]) -> list[dict[str, Any]]:
+    """A row of `runs` of each cell: what cells are told apart by is the same in all."""
+    return [part.rows.iloc[0].to_dict() for part in parts]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from ..analysis.templates import page_template
 from ..records import write_atomic
 from .calibration import CostModel
 from .chart import timetable
-from .files import RUN_COLUMNS, claim_rows, run_rows
+from .files import RUN_COLUMNS, TAKEN_COLUMNS, claim_rows, run_rows, taken_rows
 from .hardware import Value
 from .plan import Plan, PlannedClaim
 from .simulation import Simulated
@@ -25,7 +25,7 @@ PAGE = "plan/index.html"
 WORDS = {
     "settled": "settled",
     "planned": "planned",
-    "power_unknown": "power unknown",
+    "all_seeds": "all seeds",
     "does_not_fit": "does not fit",
     "too_few": "too few seeds",
     "spent": "no look left",
@@ -33,7 +33,7 @@ WORDS = {
     "left_out": "left out",
 }
 """{what becomes of a claim: in a word}"""
-LOOKS = {"settled": "supported", "planned": "supported", "power_unknown": "inconclusive", "does_not_fit": "refuted"}
+LOOKS = {"settled": "supported", "planned": "supported", "all_seeds": "inconclusive", "does_not_fit": "refuted"}
 """{what becomes of a claim: class of its mark}, of the others not_run."""
 
 
@@ -58,6 +58,9 @@ def page(plan: Plan, simulated: Mapping[str, Simulated | None], template: Path) 
         claims=[_claim(plan, row, number) for number, row in enumerate(claim_rows(plan, simulated))],
         runs=[dict.fromkeys(RUN_COLUMNS) | row for row in run_rows(plan) if row["decision"] != "finished"],
         finished=len(plan.having("finished")),
+        taken=[dict.fromkeys(TAKEN_COLUMNS) | row for row in taken_rows(plan)],
+        taken_text=_taken_text(plan),
+        measuring=plan.taken_off.measuring.number,
         figure=_figure(plan),
         power=f"{100 * config.planning.power:g}",
         margin=f"{100 * config.planning.margin:g}",
@@ -72,12 +75,12 @@ def _assumptions(plan: Plan) -> Iterator[tuple[str, str]]:
     for is_assumed, what in ((True, "assumed"), (False, "seen in the runs that are there")):
         spreads = sorted({need.sd for need in known if need.sd_is_assumed is is_assumed})
         if spreads:
-            ends = dict.fromkeys((f"{spreads[0]:.3g}", f"{spreads[-1]:.3g}"))
-            yield f"standard deviation over seeds, {what}", " to ".join(ends)
+            yield f"standard deviation over seeds, {what}", _ends(spreads)
     if config.planning.sd is None:
         yield "standard deviation over seeds", "none assumed (planning.sd)"
-    effect = config.planning.smallest_effect or config.smallest_effect
-    yield "effect that power is for", f"{effect:g} beyond the bound of a claim"
+    effects = sorted({need.effect for need in known})
+    if effects:
+        yield "effect that power is for", f"{_ends(effects)} beyond the bound of a claim"
     yield "power aimed at", f"{100 * config.planning.power:g} %"
     levels = {need.level for need in (one.need for one in plan.claims)}
     if levels:
@@ -85,8 +88,13 @@ def _assumptions(plan: Plan) -> Iterator[tuple[str, str]]:
     yield "walltime of a job", f"upper end of its predicted time and {100 * config.planning.margin:g} % of it on top"
 
 
+def _ends(values: Sequence[float]) -> str:
+    """The smallest and the largest of values in order, or what they all are."""
+    return " to ".join(dict.fromkeys((f"{values[0]:.3g}", f"{values[-1]:.3g}")))
+
+
 def _budget(plan: Plan) -> list[dict[str, str]]:
-    """A row a limit: what it is, how much there is, how much of it the plan takes."""
+    """A row a limit: what it is, how much there is, how much of it the plan takes; measurements have theirs first."""
     hours, low, high = node_hours(plan)
     widest = max((run.cost.nodes for run in plan.having("planned", "required")), default=0)
     used = {
@@ -95,10 +103,32 @@ def _budget(plan: Plan) -> list[dict[str, str]]:
         "nodes at a time": f"{widest:,} for its largest run",
     }
     limits = limits_text(plan.limits)
-    if plan.spent_node_hours:
-        used["node-hours"] += f", beside {plan.spent_node_hours:,.1f} spent before"
+    if plan.taken_off.spent:
+        used["node-hours"] += f", beside {plan.taken_off.spent:,.1f} spent before"
     names = dict.fromkeys([*limits, "node-hours", "hours until the deadline"])
-    return [{"name": name, "limit": limits.get(name, "no limit"), "used": used.get(name, "")} for name in names]
+    rows = [{"name": name, "limit": limits.get(name, "no limit"), "used": used.get(name, "")} for name in names]
+    return [*_measuring(plan), *rows]
+
+
+def _measuring(plan: Plan) -> Iterator[dict[str, str]]:
+    """The row of the measurements that are not done yet, if there are any."""
+    cost = plan.taken_off.measuring
+    if cost.number:
+        limit = "no limit" if math.isinf(plan.node_hours_left) else page_text.number(plan.node_hours_left)
+        middle, low, high = map(page_text.number, (cost.node_hours, cost.node_hours_low, cost.node_hours_high))
+        name = f"node-hours of {page_text.counted(cost.number, 'measurement')}"
+        yield {"name": name, "limit": limit, "used": f"{middle} (from {low} to {high})"}
+
+
+def _taken_text(plan: Plan) -> str:
+    """How what finished runs took compares with what is predicted of them, in a sentence."""
+    told = [one for one in plan.taken if one.predicted]
+    inside = sum(map(bool, (one.is_inside for one in told)))
+    taken = page_text.number(math.fsum(one.node_hours for one in told))
+    predicted = page_text.number(math.fsum(one.predicted.node_hours for one in told))
+    of = page_text.counted(len(told), "finished run")
+    what = f"Of {of} with a prediction, {inside} took node-hours within its interval"
+    return f"{what}; together they took {taken} node-hours, and {predicted} are predicted."
 
 
 def _solver_text(plan: Plan) -> str:

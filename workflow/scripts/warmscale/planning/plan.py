@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..analysis.looks import LOOKS, read_looks
 from ..cluster.site import Site
-from ..monitoring.studies import read_study
 from ..records import OUTCOMES
 from ..study import Study
-from ..study.planning import Budget
+from .budget import TakenOff, limits_of, measuring, spent_node_hours
 from .calibration import CostModel
 from .cells import cells_of, tables_in_memory
 from .choices import CellChoice, Chosen, Goal, Limits, runs_of
@@ -26,6 +24,7 @@ from .packing import Span, Work
 from .prices import Prices
 from .smallest import why_infeasible
 from .solver import InfeasibleError, solver_name
+from .taken import Taken, taken_runs
 from .workload import PlanningError
 
 
@@ -70,12 +69,14 @@ class Plan:
     study: Study
     limits: Limits
     """What is left of the budget, and what the site allows."""
-    spent_node_hours: float
-    """So far; taken off the budget."""
+    taken_off: TakenOff
+    """Of its node-hours: what was spent so far, and what measurements will take."""
     runs: tuple[PlannedRun, ...]
     """Cell by cell."""
     claims: tuple[PlannedClaim, ...]
     fitted: Fitted
+    taken: tuple[Taken, ...]
+    """What finished runs took, beside what is predicted of them."""
     models: tuple[CostModel, ...]
     """What predicted the costs."""
     solver: str
@@ -88,6 +89,13 @@ class Plan:
         """Whether the order that was found ends in time."""
         return self.limits.keeps(self.fitted.hours)
 
+    @property
+    def node_hours_left(self) -> float:
+        """Of the budget, for measurements and runs; infinite where it has no limit on them."""
+        budget = self.study.config.budget
+        given = math.inf if budget is None or budget.node_hours is None else budget.node_hours
+        return max(0.0, given - self.taken_off.spent)
+
     def having(self, *decisions: str) -> list[PlannedRun]:
         """The runs with one of these decisions."""
         return [run for run in self.runs if run.decision in decisions]
@@ -97,48 +105,29 @@ def make_plan(study: Study, site: Site, results: Path) -> Plan:
     """Plan a study from what is there under results/<study>; raises PlanningError, SiteError and LooksError."""
     tables = tables_in_memory(study, results)
     needs = needs_of(study, tables, read_looks(results / LOOKS))
-    prices = Prices(study, site, measured_steps(results / "tables", results))
+    prices = Prices(study, site, measured_steps(study, results))
     ended = tables.runs["state"].isin(OUTCOMES) & tables.runs["run_id"].isin(study.runs)
     order = next((need.order for need in needs), None)
     offer = offer_of(study, prices, frozenset(tables.runs.loc[ended, "run_id"]), results, order)
     goals = [Goal(need.claim.id, need.weight, need.seeds) for need in needs if need.can_be_settled]
-    spent = spent_node_hours(study, results)
-    limits = limits_of(study, site, spent)
-    fitted = _fitted(study, offer, goals, limits, spent)
+    taken_off = TakenOff(spent_node_hours(study, results), measuring(prices, results))
+    limits = limits_of(study, site, taken_off)
+    fitted = _fitted(study, offer, goals, limits, taken_off)
     return Plan(
         study=study,
         limits=limits,
-        spent_node_hours=spent,
+        taken_off=taken_off,
         runs=tuple(_runs(study, offer, goals, fitted)),
         claims=tuple(_claim(need, offer, fitted.chosen, study.config.max_seeds) for need in needs),
         fitted=fitted,
+        taken=tuple(taken_runs(prices, tables)),
         models=tuple(prices.models.values()),
         solver=solver_name() if study.config.budget else "",
         doubts=tuple(prices.doubts()),
     )
 
 
-def spent_node_hours(study: Study, results: Path) -> float:
-    """What all attempts at the runs and measurements of a study have taken so far, as `warmscale status` counts it."""
-    ids: dict[str, dict] = {one: {} for one in [*study.runs, *study.measurements]}
-    return read_study(str(results), ids, None, time.time()).node_hours
-
-
-def limits_of(study: Study, site: Site, spent: float) -> Limits:
-    """What is left of the budget, and the site's jobs at a time; of this machine, as many as each have a core a rank.
-
-    spent: node-hours.
-    """
-    given = (study.config.budget or Budget()).model_dump(exclude_none=True)
-    if "node_hours" in given:
-        given["node_hours"] = max(0.0, given["node_hours"] - spent)
-    jobs = site.eligible_jobs
-    if site.scheduler == "local" and study.runs:
-        jobs = max(1, (site.gpus or site.cores) // max(study.where(run).ranks for run in study.runs.values()))
-    return Limits(**given, **({"jobs": jobs} if jobs else {}))
-
-
-def _fitted(study: Study, offer: Offer, goals: Sequence[Goal], limits: Limits, spent: float) -> Fitted:
+def _fitted(study: Study, offer: Offer, goals: Sequence[Goal], limits: Limits, taken_off: TakenOff) -> Fitted:
     """What fits the budget, all runs where there is none; raises PlanningError where what is required does not fit."""
 
     def works(chosen: Chosen) -> list[Work]:
@@ -152,9 +141,9 @@ def _fitted(study: Study, offer: Offer, goals: Sequence[Goal], limits: Limits, s
     try:
         fitted = fit(offer.cells, goals, limits, works)
     except InfeasibleError as error:
-        raise PlanningError(why_infeasible(offer.cells, limits, works, study.config.budget, spent)) from error
+        raise PlanningError(why_infeasible(offer.cells, limits, works, study.config.budget, taken_off)) from error
     if not limits.keeps(fitted.hours):
-        raise PlanningError(why_infeasible(offer.cells, limits, works, study.config.budget, spent))
+        raise PlanningError(why_infeasible(offer.cells, limits, works, study.config.budget, taken_off))
     return fitted
 
 

@@ -11,6 +11,7 @@ from ..cluster.site import Site, SiteError
 from ..records import StateFolder
 from ..study import Study
 from ..study.run import Run
+from ..study.throughput import Measurement
 from ..training.attempts import steps_done
 from .calibration import CostModel, Measured, calibrate
 from .cells import cell_name
@@ -36,8 +37,8 @@ class Prices:
         """The nodes, before anything is measured."""
         return preset(self.site.hardware or self.study.config.planning.hardware)
 
-    def model_of(self, run: Run) -> CostModel:
-        """What predicts the steps of a run; raises PlanningError where the size of its model is not known."""
+    def model_of(self, run: Run | Measurement) -> CostModel:
+        """What predicts the steps of a run or measurement; raises PlanningError where its model's size is not known."""
         config = self.study.config
         work = workload_of(run.recipe, config.dataset, config.planning)
         if work not in self.models:

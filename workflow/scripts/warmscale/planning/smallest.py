@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from ..study.planning import Budget
+from .budget import TakenOff
 from .choices import CellChoice, Chosen, Limits
 from .fitting import fit
 from .packing import Work
@@ -17,6 +18,7 @@ DIGITS = 1
 """Of hours that are told: rounded up."""
 UNITS = {"node_hours": 10.0**-DIGITS, "deadline_hours": 10.0**-DIGITS, "concurrent_nodes": 1}
 """{field of a budget, as of Limits: what its values are told in}"""
+NOTHING = TakenOff()
 FIT_SEC = 5.0
 """Of each value that is tried."""
 
@@ -28,8 +30,8 @@ class _Required:
     cells: Sequence[CellChoice]
     works: Callable[[Chosen], list[Work]]
     """What is packed of a solution."""
-    spent: float
-    """Node-hours of the budget that the limits have no longer."""
+    taken_off: TakenOff
+    """Of the node-hours of the budget: the limits do not have it."""
 
     def needs(self, limits: Limits) -> dict[str, float]:
         """What of each limit the best order found takes; empty where none keeps the deadline."""
@@ -45,11 +47,14 @@ class _Required:
     def at(self, name: str, units: int, limits: Limits) -> Limits:
         """These limits with another value of one of them, as it would stand in the config."""
         value = units * UNITS[name]
-        return replace(limits, **{name: value - self.spent if name == "node_hours" else value})
+        return replace(limits, **{name: value - self._gone(name)})
 
     def units(self, name: str, value: float) -> int:
         """A value as it would stand in the config, rounded up."""
-        return math.ceil(round((value + (self.spent if name == "node_hours" else 0.0)) / UNITS[name], 6))
+        return math.ceil(round((value + self._gone(name)) / UNITS[name], 6))
+
+    def _gone(self, name: str) -> float:
+        return self.taken_off.node_hours if name == "node_hours" else 0.0
 
     def is_impossible(self, limits: Limits) -> bool:
         """Whether not even the program, which knows nothing of orders, has a solution."""
@@ -65,14 +70,14 @@ def why_infeasible(
     limits: Limits,
     works: Callable[[Chosen], list[Work]],
     budget: Budget | None = None,
-    spent: float = 0.0,
+    taken_off: TakenOff = NOTHING,
 ) -> list[str]:
     """A line for each limit that is too small by itself, with the smallest value found that works as the others are.
 
     Where no single one is to blame: values that work together. works: what is packed of a solution; budget: as it was
-    given, if the limits are not all of it; spent: node-hours of it that the limits have no longer.
+    given, if the limits are not all of it; taken_off: what of it the limits do not have.
     """
-    required = _Required([replace(cell, runs=cell.runs[: cell.required]) for cell in cells], works, spent)
+    required = _Required([replace(cell, runs=cell.runs[: cell.required]) for cell in cells], works, taken_off)
     number = sum(len(cell.runs) for cell in required.cells)
     what = f"the {number} required runs" if number > 1 else "the required run"
     lines = []
@@ -81,7 +86,7 @@ def why_infeasible(
         if needs:
             given = getattr(budget, name, None) or getattr(limits, name)
             told = f"budget.{name}: {given:g} is too small for {what}"
-            told += f", as {spent:.1f} are spent" if spent and name == "node_hours" else ""
+            told += taken_off.why if name == "node_hours" else ""
             lines.append(f"{told}; as the rest is, {_smallest(name, needs[name], limits, required)}")
     return lines or [_together(required, limits, what)]
 

@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from pathlib import Path
 
-from ..analysis.page_text import counted
+from ..analysis.page_text import counted, number
 from .choices import Limits
 from .plan import Plan, PlannedClaim
 
@@ -27,13 +27,22 @@ def runs_text(plan: Plan) -> str:
 
 
 def use_text(plan: Plan) -> str:
-    """What they take of the budget, the interval of the prediction with it."""
+    """What they take of the budget, the interval of the prediction with it; measurements by themselves."""
     hours, low, high = node_hours(plan)
     budget = plan.limits.node_hours
-    left = " left" if plan.spent_node_hours else ""
+    left = " left" if plan.taken_off.node_hours else ""
     of = f" of {budget:,.0f}{left}" if math.isfinite(budget) else ""
     used = f"{_hours(hours)}{of} node-hours ({_hours(low)} to {_hours(high)})"
-    return f"{used}, {_hours(plan.fitted.hours)} hours if no job waits for another user's"
+    return f"{used}{_beside(plan)}, {_hours(plan.fitted.hours)} hours if no job waits for another user's"
+
+
+def _beside(plan: Plan) -> str:
+    """What measurements take, which are carried out first."""
+    cost = plan.taken_off.measuring
+    if not cost.number:
+        return ""
+    ends = f"{_hours(cost.node_hours_low)} to {_hours(cost.node_hours_high)}"
+    return f" beside {_hours(cost.node_hours)} ({ends}) for {counted(cost.number, 'measurement')}"
 
 
 def node_hours(plan: Plan) -> tuple[float, float, float]:
@@ -52,7 +61,7 @@ def claims_text(plan: Plan) -> str:
 STATES = {
     "settled": "settled already",
     "planned": "with the power aimed at",
-    "power_unknown": "with all seeds, power unknown",
+    "all_seeds": "with all seeds of the config, as no formula tells their power",
     "does_not_fit": "beyond the budget",
     "too_few": "with too few seeds in the config",
     "spent": "without a look left",
@@ -68,7 +77,7 @@ def state_of(one: PlannedClaim) -> str:
         return one.need.standing
     if not one.is_bought:
         return "does_not_fit"
-    return "planned" if one.need.standing == "open" else "power_unknown"
+    return "planned" if one.need.standing == "open" else "all_seeds"
 
 
 def warnings(plan: Plan) -> list[str]:
@@ -81,8 +90,7 @@ def warnings(plan: Plan) -> list[str]:
         found.append(f"The best plan may settle more: up to {100 * chosen.gap:.1f} % of the weight that is possible")
     if high_is_beyond(plan):
         found.append("At the upper end of the prediction the plan exceeds budget.node_hours: measure, and plan again")
-    if early := early_looks_text(plan):
-        found.append(early)
+    found += filter(None, [measuring_is_beyond(plan), more_seeds_text(plan), early_looks_text(plan)])
     return [*found, *plan.doubts]
 
 
@@ -104,9 +112,35 @@ def early_looks_text(plan: Plan) -> str:
     return f"{what}: {ways}, or name their runs in planning.required"
 
 
+def more_seeds_text(plan: Plan) -> str:
+    """That runs are left out which the budget could pay, as claims need more seeds than the config has; else empty."""
+    few = [one.need for one in plan.claims if one.need.standing == "too_few"]
+    theirs = {run_id for need in few for choice in need.choices for run_id in choice.runs}
+    left_out = [run for run in plan.having("left_out") if run.run_id in theirs]
+    unused = plan.limits.node_hours - node_hours(plan)[0]
+    if not left_out or min(run.cost.node_hours for run in left_out) > unused:
+        return ""
+    budget = f"{_hours(unused)} node-hours" if math.isfinite(unused) else "Parts"
+    what = f"{budget} of the budget are unused while {counted(len(left_out), 'run')} are left out"
+    why = f"for {len(few)} of {counted(len(plan.claims), 'claim')} the config has too few seeds"
+    known = sorted({need.needed for need in few if need.needed <= plan.study.config.max_seeds})
+    first = f" ({known[0]} are enough for the first)" if len(known) > 1 else ""
+    ways = f"raise seeds to {known[-1]}{first}, or " if known else ""
+    return f"{what}, as {why}: {ways}name the runs in planning.required"
+
+
+def measuring_is_beyond(plan: Plan) -> str:
+    """That measurements alone take more than there is, as they are always carried out; empty where they do not."""
+    needed, left = plan.taken_off.measuring.node_hours, plan.node_hours_left
+    if needed <= left:
+        return ""
+    what = f"Measurements alone take {_hours(needed)} node-hours, and budget.node_hours has {_hours(left)} left"
+    return f"{what}: raise it, or give the throughput experiments fewer nodes or repeats"
+
+
 def high_is_beyond(plan: Plan) -> bool:
-    """Whether the middle of the costs is within the budget, and their upper end is not."""
-    return node_hours(plan)[2] > plan.limits.node_hours
+    """Whether the upper end of the costs is beyond the budget, measurements and runs together."""
+    return node_hours(plan)[2] + plan.taken_off.measuring.node_hours_high > plan.node_hours_left
 
 
 def limits_text(limits: Limits) -> dict[str, str]:
@@ -117,7 +151,7 @@ def limits_text(limits: Limits) -> dict[str, str]:
         "nodes at a time": limits.concurrent_nodes,
         "jobs at a time (of the site)": limits.jobs,
     }
-    return {name: f"{value:,g}" for name, value in known.items() if math.isfinite(value)}
+    return {name: number(value) for name, value in known.items() if math.isfinite(value)}
 
 
 def _hours(hours: float) -> str:

@@ -188,6 +188,8 @@ class ThroughputExperiment(Strict):
     """synthetic: the same images again and again, made on the device. dataset: what the loader delivers."""
 
 
+TRAININGS = "trainings"
+"""Figures by placement of all trainings are called trainings-<kind>."""
 KINDS = {"kind=training": Experiment, "kind=throughput": ThroughputExperiment}
 """{tag: model} of an entry of `experiments`; the tags stand in pydantic's locations."""
 

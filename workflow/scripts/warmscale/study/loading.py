@@ -10,6 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 from ..cluster.placement import PlacementError
 from .claim_errors import claim_errors
 from .config import (
+    TRAININGS,
     ZERO_1_ONLY,
     Analysis,
     Experiment,
@@ -70,7 +71,7 @@ def _load_trained(raw: Mapping[str, Any]) -> Study:
     throughputs = [experiment for experiment in experiments if experiment.kind == "throughput"]
     trainings = [experiment for experiment in experiments if experiment.kind == "training"]
     lines += [line for experiment in trainings for line in grid_errors(experiment)]
-    lines += _repeated_names(experiments)
+    lines += [*_repeated_names(experiments), *_taken_names(experiments)]
     base = None
     if isinstance(raw.get("recipe"), Mapping):
         base = Values({}, {}).updated(raw["recipe"], "recipe")
@@ -113,6 +114,12 @@ def _load_trained(raw: Mapping[str, Any]) -> Study:
 def _repeated_names(experiments: Sequence[Experiment | ThroughputExperiment | ReplayedExperiment]) -> list[str]:
     names = [experiment.name for experiment in experiments]
     return [f"experiments.{name}: stands twice; names must differ" for name in names if names.count(name) > 1]
+
+
+def _taken_names(experiments: Sequence[Experiment | ThroughputExperiment]) -> list[str]:
+    """Throughput experiments whose figures would have the names of those of all trainings."""
+    taken = [one.name for one in experiments if one.kind == "throughput" and one.name == TRAININGS]
+    return [f"experiments.{name}: is what figures of all trainings are called; take another name" for name in taken]
 
 
 def _node_errors(placement: Placement, run: Run) -> list[str]:

@@ -22,6 +22,15 @@ class CellSpread(Strict):
     """Standard deviation over seeds, in units of the metric."""
 
 
+class CellEffect(Strict):
+    """The effect that matters in some cells."""
+
+    where: Filter
+    """{column of `runs`: value, or a list of values}; the cells of runs that have all of them."""
+    smallest_effect: Positive
+    """Smallest difference that matters, in units of the metric."""
+
+
 class OwnWork(Strict):
     """How large a model of one's own is; of built-in models it is known."""
 
@@ -40,8 +49,10 @@ class Planning(Strict):
     sd: Positive | Annotated[list[CellSpread], Field(min_length=1)] | None = None
     """Standard deviation of the metric over seeds, in units of the metric, assumed until the runs show it: one number,
     or one for each group of cells, of which the first that fits counts. null: not known, so all seeds are planned."""
-    smallest_effect: Positive | None = None
-    """Difference that the power is computed for, in units of the metric; null: the study's `smallest_effect`."""
+    smallest_effect: Positive | Annotated[list[CellEffect], Field(min_length=1)] | None = None
+    """Difference that the power is computed for, in units of the metric: one number, or one for each group of cells, of
+    which the first that fits counts; of a claim the smallest of its cells. null, and for cells in no group: the study's
+    `smallest_effect`."""
     power: Annotated[float, Field(ge=0.5, lt=1)] = 0.8
     """Chance to support a claim that a plan must give it, where the truth is that far beyond its bound."""
     weights: dict[str, NonNegative] = {}

@@ -28,8 +28,10 @@ def planning_errors(config: StudyConfig, runs: Mapping[str, Run]) -> list[str]:
             lines.append(f"{path}: {one} is no experiment; {suggestion(one, names)}")
         elif not isinstance(one, str):
             filters[path] = one
-    for index, spread in enumerate(planning.sd if isinstance(planning.sd, list) else []):
-        filters[f"{join_path('planning.sd', index)}.where"] = spread.where
+    for name in ("sd", "smallest_effect"):
+        given = getattr(planning, name)
+        for index, one in enumerate(given if isinstance(given, list) else []):
+            filters[f"{join_path(f'planning.{name}', index)}.where"] = one.where
     rows = [run.columns() for run in runs.values()] if filters else []
     return lines + [line for path, wanted in filters.items() for line in _filter_errors(path, wanted, rows)]
 

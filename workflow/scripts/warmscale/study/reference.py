@@ -40,6 +40,7 @@ SECTIONS = {
     "Claim": "an entry of `claims`",
     "Planning": "`planning`: what `snakemake plan` assumes",
     "CellSpread": "an entry of `planning.sd`",
+    "CellEffect": "an entry of `planning.smallest_effect`",
     "OwnWork": "`planning.model`",
     "Budget": "`budget`",
     "Placement": "`placement`: how runs are carried out here, never part of a run",

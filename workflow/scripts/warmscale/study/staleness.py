@@ -21,6 +21,8 @@ DRY_RUN = re.compile(r"--dry-?run|-([pkFf]*)n(.*)")
 """What asks for a dry run, maybe among other letters as in -np."""
 WORDS = {"statement", "source"}
 """Of a claim: what changes nothing."""
+OF_NO_COST = {"title", "minutes"}
+"""Of a throughput experiment: what its node-hours do not rest on."""
 
 
 def fingerprint(study: Study, site: Site) -> str:
@@ -34,6 +36,7 @@ def fingerprint(study: Study, site: Site) -> str:
         "claims": [claim.model_dump(mode="json", exclude=WORDS) for claim in config.claims],
         "rules": config.model_dump(mode="json", include=set(rules)),
         "planning": config.planning.model_dump(mode="json"),
+        "throughputs": [one.model_dump(mode="json", exclude=OF_NO_COST) for one in config.throughputs],
         "budget": config.budget and config.budget.model_dump(mode="json"),
         "placement": config.placement.model_dump(mode="json", exclude=NODE_FIELDS),
         "site": _of_site(site),
