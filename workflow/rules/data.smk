@@ -2,10 +2,11 @@
 
 Nothing here runs a second time because a program or a time stamp changed: what decides is in the index's name. (When a
 job runs again whose output is `ancient` for the next one, Snakemake 9 leaves out everything behind that.) That is why a
-pack has no rule of its own: where one is asked for later, the index is there already, and `pack_first` makes it.
+pack has no rule of its own: where one is asked for later, the index is there already, and `data_first` makes it.
 """
 
 DIGITS_ROOT = DATA.root if DATA.name == "digits" else "data/digits"
+PLACE_OF_DIGITS = shlex.join(["--root", DIGITS_ROOT])
 
 
 rule digits:
@@ -18,7 +19,7 @@ rule digits:
     localrule: True
     resources:
         program=program("write_digits"),
-        place=shlex.join(["--root", DIGITS_ROOT]),
+        place=PLACE_OF_DIGITS,
     shell:
         "{resources.program} {resources.place} 2> {log:q}"
 

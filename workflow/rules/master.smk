@@ -57,7 +57,7 @@ onstart:
     begin_study()
     if to_do:
         if any(one in RUNS or MEASUREMENTS[one].reads_data for one in to_do):
-            pack_first()
+            data_first()
         WARM.begin()
 
 

@@ -45,14 +45,23 @@ def index_if_read(wildcards):
     return [INDEX] if MEASUREMENTS[wildcards.measurement].reads_data else []
 
 
-def pack_first():
-    """Pack the data set of a study that has its index already, from an earlier call that trained from the tree."""
-    if DATA.pack and Path(INDEX).exists() and not Path(f"{DATA.pack}/pack.json").exists():
-        words = [*shlex.split(program("index_data")), *shlex.split(PLACE_OF_DATA)]
-        words += ["--declared", json.dumps(DATA.declared_sizes), "--index", os.devnull]
-        if subprocess.run(words).returncode:
-            MASTER.end()
-            sys.exit(f"dataset.pack: {DATA.pack} was not made")
+def data_first():
+    """What a study that has its index already lacks of its data: a pack, if an earlier call trained from the tree, and
+    digits, if its results are from another checkout."""
+    if not Path(INDEX).exists():
+        return
+    if DATA.name == "digits" and not Path(rules.digits.output.done).exists():
+        make_first("dataset.root", DATA.root, "write_digits", *shlex.split(PLACE_OF_DIGITS))
+    if DATA.pack and not Path(f"{DATA.pack}/pack.json").exists():
+        declared = ("--declared", json.dumps(DATA.declared_sizes), "--index", os.devnull)
+        make_first("dataset.pack", DATA.pack, "index_data", *shlex.split(PLACE_OF_DATA), *declared)
+
+
+def make_first(key, path, name, *words):
+    """Run one of our programs, which makes what a key of the config names; ends the call where it fails."""
+    if subprocess.run([*shlex.split(program(name)), *words]).returncode:
+        MASTER.end()
+        sys.exit(f"{key}: {path} was not made")
 
 
 if RUNS:
