@@ -2,13 +2,16 @@
 
 import os
 import sys
+import time
+from contextlib import nullcontext, redirect_stdout
 from importlib import import_module
+from io import StringIO
 from pathlib import Path
 
 # run by path, isolated and without site-packages: that starts in a third of the time
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from lsf_double.faults import take_fault
+from lsf_double.faults import take_fault, take_loss
 from lsf_double.store import LsfError, Store
 
 COMMANDS = {
@@ -16,6 +19,9 @@ COMMANDS = {
     "bjobs": "bjobs:main",
     "bkill": "bkill:main",
     "blaunch": "blaunch:main",
+    "bmod": "bmod:main",
+    "bhosts": "hosts:bhosts",
+    "bqueues": "hosts:bqueues",
     "jsrun": "jsrun:main",
     "badmin": "admin:badmin",
     "lsclusters": "admin:lsclusters",
@@ -35,11 +41,18 @@ def main(command: str, words: list[str]) -> int:
         print(failure.message, file=sys.stderr)
         return failure.code
     module, _, function = COMMANDS[command].partition(":")
+    lost = take_loss(store, command)
     try:
-        return getattr(import_module(f"lsf_double.{module}"), function)(store, words)
+        with redirect_stdout(StringIO()) if lost else nullcontext():
+            code = getattr(import_module(f"lsf_double.{module}"), function)(store, words)
     except LsfError as error:
         print(error, file=sys.stderr)
         return 255
+    if lost:
+        time.sleep(lost.lose_after_sec)
+        print(lost.lost_message, file=sys.stderr)
+        return lost.code
+    return code
 
 
 if __name__ == "__main__":

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from .dependencies import name_matches
 from .environment import user
 from .job import FINISHED, PENDING, REASONS, SUBMIT_HOST, Job, exec_host
+from .placement import eligible
 from .scheduler import dispatch
 from .store import LsfError, Store
 
@@ -33,6 +36,9 @@ class Query:
 def main(store: Store, words: list[str]) -> int:
     """Print what is asked for; 255 if jobs were asked for and none is there."""
     query = read_query(words)
+    lacking = [name for name in _fields(query)[0] if name.split(":")[0].lower() in store.settings.fields_lacking]
+    if lacking:
+        raise LsfError(f"bjobs: unknown output field <{lacking[0]}>")
     dispatch(store)
     known = known_jobs(store)
     jobs = [job for job in known if selected(job, query)]
@@ -40,7 +46,12 @@ def main(store: Store, words: list[str]) -> int:
     if "json" in query.flags:
         print(_as_json(jobs, missing, query))
     elif jobs:
-        print("\n".join(_rows(jobs, query)), flush=True)
+        rows = _rows(jobs, query)
+        if "p" in query.flags and "o" not in query.values:
+            rows = rows[: -len(jobs)] + [
+                f"{row}\n {why_pending(store, job)}" for row, job in zip(rows[-len(jobs) :], jobs, strict=True)
+            ]
+        print("\n".join(rows), flush=True)
     for number in missing:
         print(f"Job <{number}> is not found", file=sys.stderr)
     if not jobs and not missing:
@@ -74,6 +85,20 @@ def read_query(words: list[str]) -> Query:
     return query
 
 
+def why_pending(store: Store, job: Job) -> str:
+    """As `bjobs -p` says it, below the job's row."""
+    if job.true_state == "PSUSP":
+        return "The job was suspended by the user while pending;"
+    settings = store.settings
+    out = len(settings.hosts) - len(eligible(job.request, settings))
+    counted = [
+        (out, "Host is not eligible: not in the queue, or not selected"),
+        (len(store.down_hosts()), "Host is unavailable"),
+    ]
+    reasons = [f"{text}: {count} host{'s' * (count > 1)};" for count, text in counted if count]
+    return "\n ".join([*reasons, "Not enough job slots;"])
+
+
 def known_jobs(store: Store) -> list[Job]:
     """Without those that ended longer than the clean period ago."""
     oldest = time.time() - store.settings.clean_period_sec
@@ -90,6 +115,8 @@ def selected(job: Job, query: Query) -> bool:
     if query.values.get("u", "all") not in ("all", user()):
         return False
     if "m" in query.values and query.values["m"] not in job.hosts:
+        return False
+    if "p" in query.flags and job.state not in PENDING:
         return False
     return bool(query.ids) or _state_selected(job.state, query.flags)
 
@@ -169,6 +196,15 @@ def _reason(job: Job) -> str:
     return f"{job.reason}: {REASONS[job.reason]}" if job.reason else ""
 
 
+def _time_left(job: Job) -> str:
+    """Hours and minutes until the run limit, and LSF's letter for such a limit."""
+    if job.true_state != "RUN" or not job.request.run_limit_min:
+        return ""
+    minute_sec = Store(Path(os.environ["LSF_DOUBLE"])).settings.minute_sec
+    minutes = max(0, int(job.request.run_limit_min - (time.time() - job.started) / minute_sec))
+    return f"{minutes // 60}:{minutes % 60:02d} L"
+
+
 FIELDS = {
     "jobid": Column("JOBID", 7, lambda job: str(job.id)),
     "id": Column("JOBID", 7, lambda job: str(job.id)),
@@ -183,6 +219,7 @@ FIELDS = {
     "submit_time": Column("SUBMIT_TIME", 15, lambda job: _date(job.submitted)),
     "start_time": Column("START_TIME", 15, lambda job: _date(job.started)),
     "finish_time": Column("FINISH_TIME", 15, lambda job: _date(job.ended)),
+    "time_left": Column("TIME_LEFT", 11, _time_left),
     "exit_code": Column("EXIT_CODE", 10, lambda job: str(job.exit_code) if job.state == "EXIT" else ""),
     "exit_reason": Column("EXIT_REASON", 50, _reason),
     "proj_name": Column("PROJ_NAME", 11, lambda job: job.request.project),

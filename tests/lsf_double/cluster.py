@@ -20,9 +20,11 @@ from .processes import LAUNCHER, end_all, own_processes, signal_job
 from .scheduler import MAIN, heal
 from .store import Settings, Store, write_json
 
-COMMANDS = ("bsub", "bjobs", "bkill", "badmin", "lsclusters", "bhist", "blaunch")
+COMMANDS = ("bsub", "bjobs", "bkill", "bmod", "bhosts", "bqueues", "badmin", "lsclusters", "bhist", "blaunch")
 LAUNCHERS = ("blaunch", "jsrun")
 ALWAYS = 10.0**12
+NO_ANSWER = "Failed in an LSF library call: Communication time out. Job not submitted."
+"""What bsub says when mbatchd took the job and answered too late."""
 
 
 class Cluster:
@@ -133,6 +135,10 @@ class Cluster:
             command, down_until=time.time() + (ALWAYS if seconds is None else seconds), message=message, code=code
         )
 
+    def lose_answers(self, command: str, message: str = NO_ANSWER, after_sec: float = 0.0, times: int = 1) -> None:
+        """The next calls do what they are asked for, and fail after some time as if they had not."""
+        self._fault(command, lose_times=times, lose_after_sec=after_sec, lost_message=message)
+
     def slow(self, command: str, seconds: float) -> None:
         """Every call takes longer by so much, until `recover`."""
         self._fault(command, delay_sec=seconds)
@@ -169,6 +175,10 @@ class Cluster:
             for job in self.jobs():
                 if job.true_state in STARTED and host in job.hosts:
                     self.store.update(job.id, kill="host")
+
+    def kill_job(self, job_id: int, reason: str) -> None:
+        """LSF kills a job, for a reason that is a key of REASONS."""
+        self.store.update(job_id, kill="lsf", reason=reason)
 
     def open_host(self, host: str) -> None:
         """A host that stayed down takes jobs again."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from .store import Store, read_json, write_json
 
@@ -22,6 +22,11 @@ class Fault:
     """How long every call takes longer."""
     message: str = DOWN
     code: int = 255
+    lose_times: int = 0
+    """Calls that do what they are asked for, and whose answer is not heard."""
+    lose_after_sec: float = 0.0
+    """How long they are silent before they fail."""
+    lost_message: str = ""
 
 
 def fault(store: Store, command: str) -> Fault:
@@ -45,3 +50,13 @@ def take_fault(store: Store, command: str) -> Fault | None:
             write_fault(store, command, Fault(**{**asdict(current), "fail_times": current.fail_times - 1}))
             return current
     return None
+
+
+def take_loss(store: Store, command: str) -> Fault | None:
+    """Whether this call is to do what it is asked for, and not to be heard of."""
+    with store.lock():
+        current = fault(store, command)
+        if not current.lose_times:
+            return None
+        write_fault(store, command, replace(current, lose_times=current.lose_times - 1))
+        return current

@@ -18,6 +18,7 @@ REASONS = {
     "TERM_RUNLIMIT": "job killed after reaching LSF run time limit",
     "TERM_OWNER": "job killed by owner",
     "TERM_FORCE_OWNER": "job killed by owner without time for cleanup",
+    "TERM_MEMLIMIT": "job killed after reaching LSF memory usage limit",
     "TERM_ZOMBIE": "job exited while LSF is not available (host failure)",
 }
 
@@ -74,6 +75,8 @@ class Request:
     """-L: a login shell instead of /bin/sh."""
     requirements: tuple[str, ...] = ()
     """-R as given."""
+    but: tuple[str, ...] = ()
+    """select[hname!=...]: not on these."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +98,7 @@ class Job:
     reason: str = ""
     """Why LSF ended it: a key of REASONS."""
     kill: str = ""
-    """What the supervisor is asked to do: owner, host."""
+    """What the supervisor is asked to do: owner, host, lsf."""
     submitted: float = 0.0
     started: float | None = None
     """Of the last run."""

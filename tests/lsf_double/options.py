@@ -102,6 +102,7 @@ def request(line: Line, settings: Settings) -> Request:
         environment=given.get("env", "all"),
         shell=_shell(given.get("L", "")),
         requirements=tuple(line.requirements),
+        but=requirements.hosts_left_out(tuple(line.requirements)),
         **_size(line, settings),
         **_time(given, settings.queues[queue]),
     )

@@ -18,11 +18,17 @@ def free_slots(jobs: list[Job], settings: Settings, down: tuple[str, ...]) -> di
     return free
 
 
+def eligible(request: Request, settings: Settings) -> list[str]:
+    """Hosts that a job may have at all."""
+    of_queue = settings.queue_hosts.get(request.queue, settings.hosts)
+    return [host for host in of_queue if host not in request.but and (not request.hosts or host in request.hosts)]
+
+
 def place(request: Request, free: dict[str, int], settings: Settings) -> tuple[str, ...] | None:
     """One host a slot, as many slots as there are between least and most; None if the job has to wait."""
     if request.gpus > settings.gpus_per_host:
         return None
-    usable = {host: slots for host, slots in free.items() if not request.hosts or host in request.hosts}
+    usable = {host: slots for host, slots in free.items() if host in eligible(request, settings)}
     if request.exclusive:
         usable = {host: slots for host, slots in usable.items() if slots == settings.slots_per_host}
     if request.nodes:

@@ -26,6 +26,17 @@ def span(requirements: tuple[str, ...]) -> dict[str, int]:
     return found
 
 
+def hosts_left_out(requirements: tuple[str, ...]) -> tuple[str, ...]:
+    """Of select[hname!='a' && hname!='b']; other terms of a select string leave out none."""
+    return tuple(
+        host
+        for text in requirements
+        for name, body in _sections(text)
+        if name == "select"
+        for host in re.findall(r"hname\s*!=\s*['\"]?([\w.-]+)", body)
+    )
+
+
 def _sections(text: str) -> list[tuple[str, str]]:
     """(name, body) of each section; a bare text is a select string."""
     if text.count("[") != text.count("]") or not text.strip():

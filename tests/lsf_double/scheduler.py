@@ -80,7 +80,7 @@ def end(store: Store, job: Job, code: int) -> Job:
 
 def runs_again(job: Job, code: int) -> bool:
     """-Q for an exit code that the job chose itself, -r after its host failed."""
-    if job.kill == "owner":
+    if job.kill in ("owner", "lsf"):
         return False
     if job.kill == "host":
         return job.request.rerunnable

@@ -38,6 +38,12 @@ class Settings:
     """Between SIGUSR2 at the run limit and SIGINT."""
     kill_interval_sec: float = 10.0
     """Between SIGINT, SIGTERM and SIGKILL."""
+    report_late_sec: float = 0.0
+    """From the end of a job to the report in its output file, as a slow file system shows it."""
+    fields_lacking: tuple[str, ...] = ()
+    """What this bjobs does not know after -o, as older ones do not."""
+    queue_hosts: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """Hosts by queue, of those that do not have all."""
     clean_period_sec: float = 3600.0
     """How long bjobs still knows a job that ended."""
     cluster: str = "double"
@@ -55,7 +61,9 @@ class Store:
     def settings(self) -> Settings:
         """As the cluster was made."""
         values = read_json(self.folder / "settings.json")
-        return Settings(**{**values, "hosts": tuple(values["hosts"])})
+        return Settings(
+            **{**values, "hosts": tuple(values["hosts"]), "fields_lacking": tuple(values["fields_lacking"])}
+        )
 
     def write_settings(self, settings: Settings) -> None:
         """Once, when the cluster is made."""

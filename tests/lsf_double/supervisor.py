@@ -30,7 +30,7 @@ class Supervisor:
         """In RUN: time in suspension does not count towards the run limit."""
         self.warned = False
         self.ending = ""
-        """Why the job is being ended: runlimit, owner, host."""
+        """Why the job is being ended: runlimit, owner, host, lsf."""
         self.plan: list[tuple[float, int]] = []
         """(when, signal) of what is still to be sent."""
         self.stamp = 0
@@ -110,8 +110,8 @@ class Supervisor:
         # an unreachable host gets no message
         if self.job.kill == "owner" and self.ending not in ("owner", "host") and not self.job.unreachable:
             self._end("owner", "TERM_OWNER")
-        if self.job.kill == "host" and self.ending != "host":
-            self._end("host", "TERM_ZOMBIE")
+        if self.job.kill in ("host", "lsf") and self.ending != self.job.kill:
+            self._end(self.job.kill, "TERM_ZOMBIE")
 
     def _end(self, why: str, reason: str, first: int | None = None) -> None:
         begin = time.monotonic()
@@ -120,7 +120,7 @@ class Supervisor:
         interval = self.settings.kill_interval_sec
         if first is not None:
             begin += self.settings.grace_sec
-        if why == "host":
+        if why in ("host", "lsf"):
             self.plan = [(begin, signal.SIGKILL)]
         else:
             signals = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
@@ -141,13 +141,21 @@ class Supervisor:
         self.job = self.store.job(self.job.id) or self.job
         ended = replace(self.job, exit_code=code, ended=time.time())
         # as LSF: no report of a run that is repeated
-        if not scheduler.runs_again(self.job, code):
-            path = self.store.job_folder(self.job.id) / "mail"
-            with self._open(path if self.job.request.mail_report else output_file(self.store, self.job), "a") as file:
-                file.write(closing_report(self.store, ended))
+        is_reported = not scheduler.runs_again(self.job, code)
+        late_sec = self.settings.report_late_sec
+        if is_reported and not late_sec:
+            self._report(ended)
         with self.store.lock():
             scheduler.end(self.store, self.job, code)
             scheduler.dispatch(self.store)
+        if is_reported and late_sec:
+            time.sleep(late_sec)
+            self._report(ended)
+
+    def _report(self, ended: Job) -> None:
+        path = self.store.job_folder(self.job.id) / "mail"
+        with self._open(path if self.job.request.mail_report else output_file(self.store, self.job), "a") as file:
+            file.write(closing_report(self.store, ended))
 
 
 def supervise(store: Store, job_id: int, run: int) -> int:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,11 +17,16 @@ import yaml
 
 from tests.workflow.conftest import TINY, make_checkout
 from warmscale.cluster.ask import SchedulerSilentError
+from warmscale.cluster.placement import Where
+from warmscale.cluster.settle import End
+from warmscale.cluster.site import Site
 from warmscale.cluster.slurm import batch_script, stuck_in
 from warmscale.cluster.slurm_executor import SlurmExecutor
+from warmscale.cluster.slurm_nodes import lifting_words, nodes_of_partition
+from warmscale.cluster.waiting import Waiting
 from warmscale.records import TIMING_COLUMNS, StateFolder, read_json, read_lines, read_rows
 
-from .cluster import SlurmCluster
+from .cluster import SlurmCluster, SlurmError
 
 PATIENCE_SEC = 150
 ONE_RUN = {"name": "warmup", "grid": {"warmup_epochs": [1]}, "figures": ["curves"]}
@@ -274,11 +281,11 @@ def test_ends_of_jobs_are_told_in_slurms_words(slurm, monkeypatch):
     slurm.ask("scancel", cancelled)
     for job, state in {node: "NODE_FAIL", good: "COMPLETED", bad: "FAILED", stays: "RUNNING"}.items():
         slurm.wait_for(job, state)
-    executor._told = set()
+    executor._told, executor._waiting = set(), Waiting()
     ends = executor.outcomes([node, stays, good, bad, cancelled, "999999"])
     assert ends == {node: "NODE_FAIL", stays: "alive", good: "done", bad: "FAILED", cancelled: "CANCELLED"}
-    assert executor.reason_of_end(None, "NODE_FAIL") == "NODE_FAIL"
-    assert executor.reason_of_end(None, "FAILED") is None
+    assert executor.end_of(None, "NODE_FAIL") == End("NODE_FAIL")
+    assert executor.end_of(None, "FAILED") == End()
     assert executor.outcomes(["999999"]) == {}
     slurm.stop_controller()
     try:
@@ -288,6 +295,58 @@ def test_ends_of_jobs_are_told_in_slurms_words(slurm, monkeypatch):
         slurm.start_controller()
     assert executor.outcomes([stays]) == {stays: "alive"}
     slurm.cancel_all()
+
+
+def test_a_run_that_was_lost_on_a_node_goes_on_on_another_one(cluster):
+    cluster.checkout.write(study(epochs=30))
+    cluster.site(placement=SINGLE)
+    master = cluster.start(TABLE)
+    cluster.wait_for("an epoch", cluster.trains)
+    attempt = read_json(cluster.state().attempt)
+    os.kill(attempt["pid"], signal.SIGKILL)
+    assert master.wait(PATIENCE_SEC) == 0, cluster.log()
+    first, second = cluster.attempts()
+    assert (first["state"], first["failure_class"], first["lost_host"]) == ("killed", "node", attempt["node"])
+    assert second["node"] != first["node"]
+    facts = cluster.slurm.ask("scontrol", "show", "job", second["job_id"])
+    assert f"ExcNodeList={first['node']}" in facts
+
+
+def test_nodes_are_excluded_where_there_are_others_and_not_for_ever(slurm, monkeypatch):
+    monkeypatch.setattr("os.environ", slurm.environment())
+    executor = SlurmExecutor.__new__(SlurmExecutor)
+    executor.site = Site.model_validate(
+        {"scheduler": "slurm", "launcher": "srun", "node": {"cores": 1}, "walltime": [{"up_to_nodes": 2, "minutes": 5}]}
+    )
+    run = SimpleNamespace(where=Where(1, 1), lost_hosts=lambda: ["node01", "node02"])
+    assert (nodes_of_partition(None), nodes_of_partition("main"), nodes_of_partition("none")) == (2, 2, 0)
+    assert executor.hosts_to_avoid(run) == ["node02"]
+    run.where = Where(2, 1)
+    assert executor.hosts_to_avoid(run) == []
+    with pytest.raises(SlurmError, match="Requested node configuration is not available"):
+        slurm.submit("true", "--nodes=2", "--exclude=node02")
+    slurm.wait_for(slurm.submit("sleep 600", "--nodelist=node01", "--exclusive"), "RUNNING")
+    job = slurm.submit("true", "--exclude=node02")
+    assert slurm.wait_for(job, "PENDING") == "PENDING"
+    slurm.ask(*lifting_words(job))
+    assert slurm.wait_for(job, "COMPLETED") == "COMPLETED"
+    slurm.cancel_all()
+
+
+def test_a_job_is_found_by_its_log_though_sbatch_did_not_hear_of_it(slurm, monkeypatch, tmp_path):
+    monkeypatch.setattr("os.environ", slurm.environment())
+    executor = SlurmExecutor.__new__(SlurmExecutor)
+    logs = [str(tmp_path / f"run/{number}.log") for number in (12, 1)]
+    job = slurm.submit("true", "--comment=warmscale-run-12")
+    assert [executor.submitted_as(None, log) for log in logs] == [job, None]
+    slurm.wait_for(job, "COMPLETED")
+    assert executor.submitted_as(None, logs[0]) == job
+    slurm.stop_controller()
+    try:
+        with pytest.raises(SchedulerSilentError, match="Unable to contact slurm controller"):
+            executor.submitted_as(None, logs[0])
+    finally:
+        slurm.start_controller()
 
 
 def test_a_job_is_over_when_its_command_is_and_a_request_to_stop_becomes_a_file(tmp_path):

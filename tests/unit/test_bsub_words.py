@@ -4,9 +4,10 @@ import re
 
 import pytest
 
-from warmscale.cluster import lsf, slurm
+from warmscale.cluster import lsf, lsf_hosts, lsf_jobs, slurm, slurm_nodes
 from warmscale.cluster.ask import SchedulerSilentError
 from warmscale.cluster.placement import Where
+from warmscale.cluster.settle import End
 from warmscale.cluster.site import Site
 
 POSTER = Where(40, 6)
@@ -134,7 +135,7 @@ def test_a_failed_bsub_is_worth_repeating_only_for_reasons_that_pass(message, tr
     assert lsf.is_transient(message) is transient
 
 
-def sbatch(where, minutes=720, **more):
+def sbatch(where, minutes=720, avoid=(), **more):
     site = Site.model_validate(SLURM | more)
     return slurm.sbatch_words(
         site,
@@ -144,7 +145,16 @@ def sbatch(where, minutes=720, **more):
         cwd="/repo",
         walltime_min=minutes,
         command=COMMAND,
+        avoid=avoid,
     )
+
+
+def test_slurm_excludes_nodes_unless_the_site_does():
+    assert "--exclude=n1,n2" in sbatch(POSTER, avoid=["n1", "n2"])
+    assert not [word for word in sbatch(POSTER) if "exclude" in word]
+    assert [slurm_nodes.excludes_nodes(words) for words in (["-x", "n1"], ["--exclude=n1"], ["--exclusive"], [])] == [
+        *(True, True, False, False)
+    ]
 
 
 def test_slurm_is_asked_for_tasks_and_gpus_of_each_node():
@@ -205,8 +215,65 @@ h2                 closed_Full     -      8      8      8      0      0      0
 h3                 unavail         -      8      0      0      0      0      0
 h4                 closed_Adm      -      8      0      0      0      0      0
 """
-    assert lsf.hosts_in(answer) == ["h1", "h2"]
-    assert lsf.hosts_in("bhosts is not on the PATH") == []
+    assert lsf_hosts.hosts_in(answer) == ["h1", "h2"]
+    assert lsf_hosts.hosts_in("bhosts is not on the PATH") == []
+
+
+@pytest.mark.parametrize(
+    ("line", "asked"),
+    [
+        ("HOSTS: all ", ["bhosts -w"]),
+        ("HOSTS:  all hosts used by the LSF system", ["bhosts -w"]),
+        ("HOSTS:  h1 h2+3 gpus/ fat/+1 h9!", ["bhosts -w h1 h2 gpus fat h9"]),
+        ("", ["bhosts -w"]),
+    ],
+)
+def test_the_hosts_of_a_queue_are_those_that_it_names(monkeypatch, line, asked):
+    called = []
+
+    def answer(words):
+        called.append(" ".join(words))
+        return 0, f"QUEUE: gpu\n\nUSERS: all \n{line}\n"
+
+    monkeypatch.setattr(lsf_hosts, "answer", answer)
+    lsf_hosts.hosts_of_queue("gpu")
+    assert called == ["bqueues -l gpu", *asked]
+
+
+def test_hosts_that_a_queue_leaves_out_are_no_hosts_of_it(monkeypatch):
+    table = "HOST_NAME STATUS\nh1 ok - 8\nlogin ok - 8\n"
+    monkeypatch.setattr(
+        lsf_hosts, "answer", lambda words: (0, "HOSTS:  all ~login" if words[0] == "bqueues" else table)
+    )
+    assert lsf_hosts.hosts_of_queue("gpu") == ["h1"]
+    assert lsf_hosts.hosts_of_queue(None) == ["h1", "login"]
+
+
+@pytest.mark.parametrize(
+    ("states", "lost"),
+    [(["ok", "unavail", "closed_Full"], "h2"), (["ok", "ok", "ok"], None), (["unreach", "unavail", "ok"], None)],
+)
+def test_of_several_hosts_the_lost_one_is_the_one_that_lsf_cannot_reach(monkeypatch, states, lost):
+    table = "HOST_NAME STATUS\n" + "".join(f"h{number + 1} {state} - 8\n" for number, state in enumerate(states))
+    monkeypatch.setattr(lsf_hosts, "answer", lambda words: (0, table))
+    assert lsf_hosts.lost_host(["h1", "h2", "h3"]) == lost
+    assert lsf_hosts.lost_host(["h1"]) == "h1"
+    assert lsf_hosts.lost_host([]) is None
+
+
+def test_a_job_that_waits_keeps_its_other_requirements():
+    words = bsub(PLAIN, node=NODE | {"memory_gb": 512}, extra=["-R", "select[nvme]"])
+    assert lsf.lifting_words("7", words) == [
+        *("bmod", "-R", "span[ptile=42]", "-R", "rusage[mem=512GB]", "-R", "select[nvme]", "7")
+    ]
+    assert lsf.lifting_words("7", ["bsub", "-n", "1", "true"]) == ["bmod", "-Rn", "7"]
+
+
+def test_why_jobs_wait_is_read_from_bjobs(tmp_path, monkeypatch):
+    head = "JOBID   USER    STAT  QUEUE      FROM_HOST   JOB_NAME   SUBMIT_TIME"
+    rows = "7678 user1 PEND priority hostD verilog Oct 28 13:08\n Not enough job slots: 1 host;\n Load: 2 hosts;\n"
+    bjobs(tmp_path, monkeypatch, f"cat <<'EOF'\n{head}\n{rows}7679 user1 PEND normal hostD a Oct 28 13:08\nEOF")
+    assert lsf_jobs.pending_reasons(["7678", "7679"]) == {"7678": "Not enough job slots: 1 host; Load: 2 hosts"}
 
 
 def bjobs(folder, monkeypatch, script):
@@ -236,10 +303,26 @@ def test_an_outage_in_one_of_many_calls_is_an_outage(tmp_path, monkeypatch):
         lsf.states([str(number) for number in range(1, 300)])
 
 
-def test_the_host_of_a_job_is_read_from_the_report():
+def test_the_end_of_a_job_is_read_from_the_report():
     report = (
-        "Job was executed on host(s) <6*h07>, in queue <q>, as user <me> in cluster <c>\n                   <6*h08>\n"
+        "TERM_NOTHING: what a program printed\nSender: LSF System <lsf@h07>\n"
+        "Job was executed on host(s) <6*h07>, in queue <q>, as user <me> in cluster <c>\n"
+        "                            <6*h08>\n</repo> was used as the working directory.\n"
     )
-    assert lsf.host_in(report) == "h07"
-    assert lsf.host_in(report.replace("6*", "")) == "h07"
-    assert lsf.host_in("nothing") is None
+    assert lsf_jobs.end_in(report) == End(None, ("h07", "h08"))
+    alone = report.replace("6*", "").replace("                            <h08>\n", "")
+    assert lsf_jobs.end_in(alone + "TERM_OWNER: job killed by owner.\n") == End("TERM_OWNER", ("h07",))
+    assert lsf_jobs.end_in("nothing yet\nTERM_OWNER: no") is None
+
+
+def test_ends_are_read_from_bjobs_which_may_know_neither_field(tmp_path, monkeypatch):
+    rows = "7|6*h07:6*h08|TERM_RUNLIMIT: job killed after reaching LSF run time limit\n8|-|-\n9|h1|\n"
+    bjobs(tmp_path, monkeypatch, f"cat <<'EOF'\n{rows}EOF")
+    assert lsf_jobs.ends(["7", "8", "9"]) == {
+        "7": End("TERM_RUNLIMIT", ("h07", "h08")),
+        "8": End(None, ()),
+        "9": End(None, ("h1",)),
+    }
+    bjobs(tmp_path, monkeypatch, "echo 'bjobs: unknown output field <exit_reason>' >&2; exit 255")
+    assert lsf_jobs.ends(["7"]) == {}
+    assert lsf_jobs.submitted_as("digits:run", "/a/log") is None

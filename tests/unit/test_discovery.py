@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from warmscale.cluster.discovery import DiscoveryError, Rank, discover
+from warmscale.cluster.discovery import DiscoveryError, Rank, discover, is_launched
+from warmscale.cluster.ports import PORTS
 
 RECORDED = {path.stem: json.loads(path.read_text()) for path in Path(__file__).with_name("environments").glob("*.json")}
 ONLY_ONE = Rank(0, 1, 0)
@@ -44,12 +45,19 @@ def test_only_torchrun_says_where_ranks_meet():
     assert meeting == {"torchrun", "blaunch_torchrun"}
     masters = {discover(environment).master for environment in RECORDED["blaunch_torchrun"].values()}
     ((address, port),) = masters
-    assert address and 0 < port < 65536
+    assert address == RECORDED["blaunch_torchrun"]["0"]["LSB_HOSTS"].split()[0]  # which the first rank is on
+    assert port in PORTS
 
 
 @pytest.mark.parametrize("name", sorted(NOT_LAUNCHED & RECORDED.keys()))
 def test_a_process_of_a_job_that_nobody_launched_is_the_only_rank(name):
     assert {discover(environment) for environment in RECORDED[name].values()} == {ONLY_ONE}
+
+
+@pytest.mark.parametrize("name", sorted(RECORDED))
+def test_it_is_known_whether_a_process_was_launched(name):
+    assert {is_launched(environment) for environment in RECORDED[name].values()} == {name not in NOT_LAUNCHED}
+    assert is_launched(OURS) and not is_launched({})
 
 
 def test_a_process_outside_of_any_job_is_the_only_rank():

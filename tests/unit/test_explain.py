@@ -1,13 +1,16 @@
 """`warmscale explain`: where a run goes and what is typed for it, and one line for what cannot be explained."""
 
 import shlex
+from pathlib import Path
 
 import pytest
 import yaml
 
 from tests.unit.study_builders import ROOT, read_config
 from warmscale import cli
+from warmscale.records import write_atomic, write_json
 from warmscale.study import load_study
+from warmscale.study.planned import FACTS, PLAN, digest
 
 POSTER = load_study(read_config("config"))
 BEGINNINGS = {"first": "mb30720-w240-lr12-up204-s1", "of 60 workers": "mb7680-w60-lr3-up829-s1"}
@@ -49,9 +52,10 @@ def test_the_posters_run_goes_to_40_nodes_of_an_lsf_cluster(checkout, capsys):
     assert words[:3] == ["bsub", "-J", f"poster:{RUNS['first']}"]
     assert words[words.index("-n") :][:4] == ["-n", "1680", "-R", "span[ptile=42]"]
     assert words[-1].endswith(f"-- results/poster/runs/{RUNS['first']}/run.json")
-    started = shlex.split(sections["what starts the ranks, on the first host of the job"])
-    assert started[0] == "blaunch" and len(started[2].split()) == 40
-    assert started[-2:] == ["HOST1:PORT", "JOB-PORT"]
+    started, _, others = sections["what starts the ranks, on the first host of the job"].partition("  # ")
+    assert shlex.split(started)[:4] == ["blaunch", "-z", "HOST1", "bash"]
+    assert shlex.split(started)[-3:] == ["0", "HOST1", "PORT"]
+    assert others == "and so on, to 39 on HOST40"
     script = sections[f"results/poster/state/{RUNS['first']}/rank.sh"]
     assert shlex.split(script.splitlines()[-1])[0] == "exec"
     assert f"--run {RUNS['first']}" in script
@@ -62,6 +66,48 @@ def test_on_fewer_nodes_each_rank_carries_out_several_workers_in_turn(checkout, 
     assert facts["where"] == "20 nodes x 6 ranks = 120"
     assert facts["each_rank"] == "2 workers of 240, so 2 batches of 128 images a step"
     assert "train:nodes=20" in sections["what is submitted"]
+
+
+def plan(*rows):
+    """A plan of the poster's study that is in force."""
+    text = "\n".join(["run_id,decision,nodes,ranks_per_node,walltime_min,priority", *rows]) + "\n"
+    write_atomic(Path("results/poster", PLAN), text)
+    write_json(Path("results/poster", FACTS), {"fingerprint": "a-b", "digest": digest(text.encode())})
+
+
+def test_a_planned_run_goes_where_the_plan_has_it(checkout, capsys):
+    run, other = RUNS["first"], RUNS["of 60 workers"]
+    plan(f"{run},planned,20,6,95,7", f"{other},left_out,10,6,90,0")
+    facts, sections = explain(capsys, run, "--profile", "lsf")
+    assert facts["plan"] == "planned, priority 7; nodes and walltime are the plan's"
+    assert facts["where"] == "20 nodes x 6 ranks = 120"
+    assert facts["walltime"].startswith("95 min; a run pauses")
+    words = shlex.split(sections["what is submitted"])
+    assert words[words.index("-W") + 1] == "95"
+    assert words[words.index("-n") + 1] == str(20 * 42)
+    facts, sections = explain(capsys, run, "--profile", "lsf", "--nodes", "40")
+    assert facts["plan"] == "planned, priority 7; but --nodes has the last word"
+    assert facts["where"] == "40 nodes x 6 ranks = 240"
+    assert facts["walltime"].startswith("720 min")
+    words = shlex.split(sections["what is submitted"])
+    assert words[words.index("-W") + 1] != "95"
+
+
+def test_a_run_that_is_not_planned_says_so(checkout, capsys):
+    run, other = RUNS["first"], RUNS["of 60 workers"]
+    assert "plan" not in explain(capsys, run, "--profile", "lsf")[0]
+    plan(f"{run},left_out,20,6,95,0", f"{other},finished,,,,0")
+    facts, _ = explain(capsys, run, "--profile", "lsf")
+    assert facts["plan"] == "left out: no call carries it out as long as the plan is in force"
+    assert facts["where"] == "40 nodes x 6 ranks = 240"
+    assert explain(capsys, other, "--profile", "lsf")[0]["plan"] == "done before it was made"
+
+
+def test_a_damaged_plan_is_one_line(checkout, capsys):
+    plan(f"{RUNS['first']},planned,20,6,95,7")
+    Path("results/poster", FACTS).unlink()
+    line = refused(capsys, RUNS["first"], "--profile", "lsf")
+    assert line.startswith("results/poster/plan/plan.csv: is not the plan that was written there") and "\n" not in line
 
 
 def test_summits_style_is_explained_from_its_site_file(checkout, capsys):

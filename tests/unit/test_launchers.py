@@ -3,18 +3,23 @@
 import json
 import os
 import shutil
+import signal
 import stat
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from warmscale.cluster.launchers import THREADS, Container, LaunchError, LaunchPlan, launch_command, rank_script
+from warmscale.cluster.job_shell import CACHES
+from warmscale.cluster.launchers import THREADS, Container, LaunchError, LaunchPlan, launch_commands, rank_script
 from warmscale.cluster.lsf import hosts_of_job
+from warmscale.cluster.ports import reserved_port
 
 TIMEOUT_SEC = 120
+SCRIPTS = Path(__file__).parents[2] / "workflow/scripts"
 SUMMIT = LaunchPlan("jsrun", nodes=40, ranks_per_node=6, cores_per_node=42, gpus_per_node=6, bind=True)
 SCRIPT = Path("/state/run/rank.sh")
 SHOW_RANK = """
@@ -26,22 +31,43 @@ import os, torch, torch.distributed as dist
 dist.init_process_group("gloo")
 total = torch.tensor([dist.get_rank()])
 dist.all_reduce(total)
-os.write(1, f"rank {dist.get_rank()} of {dist.get_world_size()} sum {total.item()}\\n".encode())
+place = os.environ["FAKE_HOST"], os.environ["MASTER_ADDR"]
+os.write(1, f"rank {dist.get_rank()} of {dist.get_world_size()} sum {total.item()} {place}\\n".encode())
 dist.barrier()
 dist.destroy_process_group()
 """
-FAKE_BLAUNCH = """#!/usr/bin/env python3
-# blaunch -z "HOST HOST" WORD...: starts the words once a host, all at once
-import os, subprocess, sys
-hosts, words = sys.argv[2].split(), sys.argv[3:]
-started = [subprocess.Popen(words, env={**os.environ, "FAKE_HOST": host}) for host in hosts]
-sys.exit(max(process.wait() for process in started))
+FAKE_BLAUNCH = """#!/usr/bin/env bash
+# blaunch -z HOST WORD...: becomes the words, on the first host latest
+[ "$2" != 127.0.0.1 ] || sleep 1
+export FAKE_HOST=$2
+shift 2
+exec "$@"
+"""
+OUTLIVE_WARNINGS = """
+import os, signal, time
+heard = []
+signal.signal(signal.SIGUSR2, lambda *_: heard.append(1))
+open(f"started{os.environ['RANK']}", "w").close()
+while not heard:
+    time.sleep(0.05)
+time.sleep(1)
+os.write(1, b"heard, and went on\\n")
 """
 
 
 def run(words, **environment):
     given = {**os.environ, **environment}
     return subprocess.run(words, capture_output=True, text=True, timeout=TIMEOUT_SEC, check=False, env=given)
+
+
+def descendants(pid):
+    """Processes that a process started, and those that they did."""
+
+    def parent(stat):
+        return int(stat.read_text().rpartition(")")[2].split()[1])
+
+    children = [int(stat.parent.name) for stat in Path("/proc").glob("[0-9]*/stat") if parent(stat) == pid]
+    return [each for child in children for each in (child, *descendants(child))]
 
 
 def write(path, text):
@@ -51,7 +77,19 @@ def write(path, text):
 
 
 def words_of(plan, environment=()):
-    return launch_command(plan, SCRIPT, dict(environment))
+    (words,) = launch_commands(plan, SCRIPT, dict(environment))
+    return words
+
+
+def start_on_two_hosts(folder, program, ranks_per_node):
+    """What blaunch starts for a program, as processes of this machine."""
+    write(folder / "blaunch", FAKE_BLAUNCH)
+    plan = LaunchPlan("blaunch", nodes=2, ranks_per_node=ranks_per_node, python=sys.executable)
+    script = write(folder / "rank.sh", rank_script(plan, [str(write(folder / "program.py", program))], folder))
+    environment = {**os.environ, "LSB_HOSTS": "127.0.0.1 127.0.0.2", "PATH": f"{folder}:{os.environ['PATH']}"}
+    with reserved_port() as port:
+        for words in launch_commands(plan, script, environment, port):
+            yield subprocess.Popen(words, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def test_a_plan_comes_back_from_its_json():
@@ -137,13 +175,36 @@ def test_the_launch_node_is_not_one_of_the_hosts():
     assert hosts_of_job({"LSB_MCPU_HOSTS": "batch5 1 a1 42 a2 42"}, launch_node=True) == ["a1", "a2"]
 
 
-def test_blaunch_starts_the_script_once_a_host_with_a_meeting_place_on_the_first():
+def test_blaunch_is_called_once_a_host_with_its_number_and_the_first_host_by_the_name_that_lsf_has_for_it():
     plan = LaunchPlan("blaunch", nodes=2, ranks_per_node=6)
-    words = words_of(plan, {"LSB_HOSTS": "h1 h1 h2 h2", "LSB_JOBID": "77"})
-    assert words[:5] == ["blaunch", "-z", "h1 h2", "bash", str(SCRIPT)]
-    host, port = words[5].split(":")
-    assert host == "h1" and 1024 < int(port) < 65536
-    assert words[6] == f"77-{port}"
+    assert launch_commands(plan, SCRIPT, {"LSB_HOSTS": "h1 h1 h2 h2 h3"}, 20_001) == [
+        ["blaunch", "-z", "h1", "bash", str(SCRIPT), "0", "h1", "20001"],
+        ["blaunch", "-z", "h2", "bash", str(SCRIPT), "1", "h1", "20001"],
+    ]
+
+
+def test_setup_comes_before_each_blaunch():
+    plan = LaunchPlan("blaunch", nodes=2, setup=("module load a",))
+    commands = launch_commands(plan, SCRIPT, {"LSB_HOSTS": "h1 h2"}, 20_001)
+    assert [command[2].splitlines()[1:] for command in commands] == [
+        ["module load a", f"exec blaunch -z {host} bash {SCRIPT} {number} h1 20001"]
+        for number, host in enumerate(("h1", "h2"))
+    ]
+
+
+def test_two_runs_of_a_host_never_have_the_same_port():
+    """Though neither listens yet."""
+    ask = """
+import sys
+from warmscale.cluster import ports
+ports.PORTS = range(int(sys.argv[1]), int(sys.argv[1]) + 1)
+with ports.reserved_port() as port:
+    print(port)
+"""
+    with reserved_port() as port:
+        refused = run([sys.executable, "-c", ask, str(port)], PYTHONPATH=str(SCRIPTS))
+        assert f"has no free port from {port} to {port}" in refused.stderr
+    assert run([sys.executable, "-c", ask, str(port)], PYTHONPATH=str(SCRIPTS)).stdout == f"{port}\n"
 
 
 def test_blaunch_is_refused_in_one_line_where_hosts_are_missing():
@@ -218,15 +279,44 @@ def test_torchrun_runs_in_the_container_and_its_ranks_do_not_enter_it_again():
     assert script.splitlines()[-1] == "exec python3 a.py"
 
 
-def test_blaunch_and_torchrun_make_one_world_of_the_ranks_of_two_hosts(tmp_path):
-    write(tmp_path / "blaunch", FAKE_BLAUNCH)
-    program = write(tmp_path / "program.py", ALL_REDUCE)
-    plan = LaunchPlan("blaunch", nodes=2, ranks_per_node=2, python=sys.executable)
-    script = write(tmp_path / "rank.sh", rank_script(plan, [str(program)], tmp_path))
-    environment = {"LSB_HOSTS": "127.0.0.1 127.0.0.2", "LSB_JOBID": "1"}
-    words = launch_command(plan, script, environment)
-    ended = run(words, PATH=f"{tmp_path}:{os.environ['PATH']}", **environment)
-    assert sorted(ended.stdout.splitlines()) == [f"rank {rank} of 4 sum 6" for rank in range(4)], ended.stderr
+def test_blaunch_and_torchrun_make_one_world_in_which_the_first_ranks_are_the_first_hosts(tmp_path):
+    """Though that host is the last to come, and whatever the hosts call themselves."""
+    started = list(start_on_two_hosts(tmp_path, ALL_REDUCE, 2))
+    said = [process.communicate(timeout=TIMEOUT_SEC) for process in started]
+    lines = sorted(line for out, _ in said for line in out.splitlines())
+    hosts = ["127.0.0.1", "127.0.0.1", "127.0.0.2", "127.0.0.2"]
+    assert lines == [f"rank {rank} of 4 sum 6 {(host, '127.0.0.1')}" for rank, host in enumerate(hosts)], said
+
+
+def test_a_warning_of_lsf_reaches_ranks_and_ends_no_torchrun(tmp_path):
+    """Which alone would end its ranks after 30 s: the time that a large checkpoint takes."""
+    started = list(start_on_two_hosts(tmp_path, OUTLIVE_WARNINGS, 1))
+    give_up = time.monotonic() + TIMEOUT_SEC
+    while len(list(tmp_path.glob("started*"))) < 2 and time.monotonic() < give_up:
+        time.sleep(0.05)
+    for pid in [each for process in started for each in (process.pid, *descendants(process.pid))]:
+        os.kill(pid, signal.SIGUSR2)
+    said = [process.communicate(timeout=TIMEOUT_SEC) for process in started]
+    assert [(process.returncode, out) for process, (out, _) in zip(started, said, strict=True)] == [
+        (0, "heard, and went on\n")
+    ] * 2, said
+
+
+@pytest.mark.parametrize("home", ["/no/such/home", ""])
+def test_caches_are_on_a_disk_of_the_node_where_the_home_folder_is_not_there(tmp_path, home):
+    show = "import os; print(*[os.environ[name] for name in ('XDG_CACHE_HOME', 'TRITON_CACHE_DIR', 'CUDA_CACHE_PATH')])"
+    script = write(tmp_path / "rank.sh", rank_script(LaunchPlan(python=sys.executable), ["-c", show]))
+    shown = run(["bash", script], HOME=home, TMPDIR=str(tmp_path), CUDA_CACHE_PATH="/chosen").stdout
+    mine = tmp_path / f"warmscale-{os.getuid()}"
+    assert shown == f"{mine} {mine}/triton /chosen\n"
+
+
+def test_caches_stay_in_a_home_folder_that_can_be_written_to(tmp_path):
+    show = "import os; print(os.environ.get('XDG_CACHE_HOME'))"
+    script = write(tmp_path / "rank.sh", rank_script(LaunchPlan(python=sys.executable), ["-c", show]))
+    environment = {name: value for name, value in os.environ.items() if name not in CACHES}
+    done = subprocess.run(["bash", script], env=environment | {"HOME": str(tmp_path)}, capture_output=True, text=True)
+    assert done.stdout == "None\n"
 
 
 @pytest.mark.skipif(not shutil.which("mpirun"), reason="mpirun is not installed: apt-get install openmpi-bin")
@@ -240,7 +330,7 @@ def test_two_runs_under_mpirun_at_the_same_time_do_not_meet(tmp_path):
             f"os.write(1, ' '.join(['{name}', *numbers, chr(10)]).encode())"  # at once: other ranks write as well
         )
         script = write(tmp_path / f"{name}.sh", rank_script(plan, ["-c", program], tmp_path))
-        words = launch_command(plan, script, dict(os.environ))
+        (words,) = launch_commands(plan, script, dict(os.environ))
         pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         started.append((name, subprocess.Popen(words, text=True, **pipes)))
     for name, process in started:

@@ -3,8 +3,10 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -104,6 +106,60 @@ def test_a_claim_without_text_is_watched_like_any_other(tmp_path):
     (tmp_path / "000004.json").touch()
     with acquire(tmp_path, {}, patience_sec=0.2) as held:
         assert held.path.name == "000005.json"
+
+
+NOBODY = 65_534
+
+
+@pytest.fixture
+def hidden(monkeypatch):
+    """A folder of anybody's with the claim of a user's process, seen by another user whom the system tells nothing."""
+    if os.geteuid():
+        pytest.skip("only root may be two other users")
+    folder = Path(tempfile.mkdtemp())
+    folder.chmod(0o777)
+    process = subprocess.Popen(["sleep", "60"], user=NOBODY - 1)
+    about = {"pid": process.pid, "process_start": lease._start_of(process.pid)}
+    claim = about | {"process_space": lease._process_space(), "folder": lease._identity(folder)}
+    monkeypatch.setattr(lease, "PROC", folder)  # as with hidepid
+    os.seteuid(NOBODY)
+    (folder / "000001.json").write_text(json.dumps(claim))
+    yield folder, process
+    os.seteuid(0)
+    process.kill()
+    process.wait()
+    shutil.rmtree(folder)
+
+
+def test_a_process_of_another_user_that_is_hidden_lives_while_its_heart_beats(hidden):
+    folder, process = hidden
+    with pytest.raises(PermissionError):
+        os.kill(process.pid, 0)
+    ended = threading.Event()
+
+    def beat():
+        while not ended.wait(0.05):
+            os.utime(folder / "000001.json")
+
+    heart = threading.Thread(target=beat)
+    heart.start()
+    with pytest.raises(LeaseHeldError):
+        acquire(folder, {}, patience_sec=10)
+    ended.set()
+    heart.join()
+    with acquire(folder, {}, patience_sec=0.6) as held:
+        assert held.path.name == "000002.json"
+
+
+def test_a_process_of_another_user_that_is_gone_is_dead_at_once(hidden):
+    folder, process = hidden
+    os.seteuid(0)
+    process.kill()
+    process.wait()
+    os.seteuid(NOBODY)
+    started = time.monotonic()
+    with acquire(folder, {}, patience_sec=30):
+        assert time.monotonic() - started < 5
 
 
 def test_one_of_many_takes_over_a_dead_lease(tmp_path, elsewhere):

@@ -551,3 +551,82 @@ def test_the_lsf_plugin_reads_its_configuration(cluster, monkeypatch):
     script = """$1 == "\\"JOB_NEW\\"" && $42 ~ "uuid" { a[$4] } $4 in a && $1 == "\\"JOB_STATUS\\"" { print $4, $5 }"""
     found = subprocess.run(["awk", script, config["LSB_EVENTS"]], capture_output=True, text=True, check=True)
     assert found.stdout.splitlines() == [f"{job.id} 4", f"{job.id} 32"]
+
+
+def test_a_job_does_not_get_hosts_that_it_does_not_select(cluster):
+    words = ["-R", "span[ptile=1]", "-R", "select[hname!='127.0.0.1' && hname != '127.0.0.3']", "-n", "2"]
+    assert cluster.wait(cluster.submit(*words, "sleep 60"), "RUN").hosts == ("127.0.0.2", "127.0.0.4")
+
+
+def test_bmod_changes_what_a_job_that_waits_requires(cluster):
+    words = ["-n", "4", "-R", "span[ptile=1]"]
+    job = cluster.submit(*words, "-R", "select[hname!='127.0.0.1']", "sleep 60")
+    assert cluster.job(job).state == "PEND"
+    done = cluster.run("bmod", "-R", "span[ptile=1]", str(job))
+    assert (done.returncode, done.stdout) == (0, f"Parameters of job <{job}> are being changed\n")
+    assert len(set(cluster.wait(job, "RUN").hosts)) == 4
+    assert "Cannot modify a started job" in cluster.run("bmod", "-Rn", str(job)).stderr
+    assert "No matching job found" in cluster.run("bmod", "-Rn", "999").stderr
+    assert cluster.run("bmod", "-n", "2", str(job)).returncode == 255
+
+
+def test_bhosts_tells_which_hosts_take_jobs(cluster):
+    cluster.wait(cluster.submit("-n", "2", "sleep 60"), "RUN")
+    cluster.wait(cluster.submit("-x", "sleep 60"), "RUN")
+    cluster.kill_host("127.0.0.4", stays_down=True)
+    rows = [line.split() for line in cluster.run("bhosts", "-w").stdout.splitlines()]
+    assert rows[0] == ["HOST_NAME", "STATUS", "JL/U", "MAX", "NJOBS", "RUN", "SSUSP", "USUSP", "RSV"]
+    assert [row[:6] for row in rows[1:]] == [
+        ["127.0.0.1", "closed_Full", "-", "2", "2", "2"],
+        ["127.0.0.2", "closed_Excl", "-", "2", "1", "1"],
+        ["127.0.0.3", "ok", "-", "2", "0", "0"],
+        ["127.0.0.4", "unavail", "-", "2", "0", "0"],
+    ]
+    assert "127.0.0.1          closed " in cluster.run("bhosts", "127.0.0.1").stdout
+    wrong = cluster.run("bhosts", "-w", "nowhere")
+    assert (wrong.returncode, wrong.stderr) == (255, "nowhere: Bad host name, host group name or cluster name\n")
+
+
+def test_a_queue_has_its_own_hosts(tmp_path):
+    queues = {"normal": None, "small": 30}
+    with Cluster(tmp_path / "lsf", hosts=3, queues=queues, queue_hosts={"small": ["127.0.0.2"]}) as cluster:
+        assert "\nHOSTS:  127.0.0.2\n" in cluster.run("bqueues", "-l", "small").stdout
+        assert "\nHOSTS:  all\n" in cluster.run("bqueues", "-l", "normal").stdout
+        assert "30.0 min" in cluster.run("bqueues", "-l", "small").stdout
+        assert cluster.run("bqueues", "-l", "none").returncode == 255
+        assert cluster.wait(cluster.submit("-q", "small", "sleep 60"), "RUN").hosts == ("127.0.0.2",)
+
+
+def test_an_answer_that_is_lost_is_of_a_call_that_did_its_work(cluster):
+    cluster.lose_answers("bsub")
+    lost = cluster.run("bsub", "true")
+    assert (lost.returncode, lost.stdout) == (255, "")
+    assert "Communication time out" in lost.stderr
+    assert len(cluster.jobs()) == 1
+    assert cluster.run("bsub", "true").returncode == 0
+
+
+def test_a_report_may_be_late_and_a_bjobs_may_know_fewer_fields(tmp_path):
+    with Cluster(tmp_path / "lsf", report_late_sec=0.5, fields_lacking=["exit_reason"]) as cluster:
+        job = cluster.submit(*log_option(cluster), "exit 3")
+        cluster.wait(job)
+        assert "Sender" not in cluster.log(job)
+        cluster.wait_for(lambda: "Sender: LSF System" in cluster.log(job), "report")
+        assert "unknown output field <exit_reason>" in cluster.run("bjobs", "-a", "-o", "jobid exit_reason").stderr
+        assert cluster.run("bjobs", "-a", "-noheader", "-o", "jobid stat").stdout == f"{job}     EXIT\n"
+
+
+def test_lsf_kills_a_job_for_a_reason_of_its_own(cluster):
+    job = cluster.submit("-r", *log_option(cluster), "sleep 60")
+    cluster.wait(job, "RUN")
+    cluster.kill_job(job, "TERM_MEMLIMIT")
+    assert (cluster.wait(job).state, cluster.job(job).reason) == ("EXIT", "TERM_MEMLIMIT")
+    assert "TERM_MEMLIMIT: job killed after reaching LSF memory usage limit." in cluster.log(job)
+
+
+def test_bjobs_tells_why_a_job_waits(cluster):
+    job = cluster.submit("-n", "9", "true")
+    head, row, reason = cluster.run("bjobs", "-p", str(job)).stdout.splitlines()
+    assert (head.split()[0], row.split()[0], reason) == ("JOBID", str(job), " Not enough job slots;")
+    cluster.kill_host("127.0.0.1", stays_down=True)
+    assert "\n Host is unavailable: 1 host;\n" in cluster.run("bjobs", "-p").stdout

@@ -54,6 +54,15 @@ def test_being_asked_to_stop_tells_nothing_of_the_run():
     assert why_given_up([attempt(0, 0), asked]) is None
 
 
+def test_a_scheduler_that_ends_each_attempt_at_its_limit_ends_no_run_that_progresses():
+    """It is asked to stop, saves, and the master notes of its job that it was ended: two lines a job."""
+    attempts = []
+    for step in range(0, 50, 5):
+        attempts.append(attempt(step, step + 5, failure_class=None, failure=None))
+        attempts.append(attempt(step + 5, step + 5, failure_class="walltime", state="killed"))
+        assert why_given_up(attempts) is None
+
+
 def test_ten_requests_to_stop_before_the_first_step_are_a_schedulers():
     asked = attempt(0, 0, failure_class=None, failure=None)
     assert why_given_up([asked] * 10) == "10 attempts in a row were ended before they added a step"

@@ -15,6 +15,7 @@ from warmscale.cluster.settle import RunJob, Settled
 from warmscale.cluster.tasks import Task, task_left
 from warmscale.lease import acquire
 from warmscale.records import StateFolder, append_line, read_json, read_lines, write_json
+from warmscale.training import attempts
 
 EXIT_CODE = Path(__file__).parents[2] / "workflow/scripts/exit_code.py"
 
@@ -142,20 +143,74 @@ def test_records_of_an_earlier_version_are_published(run):
     assert read_json(run.published / "run.json")["node_hours"] == 0.01
 
 
-def test_nodes_on_which_a_run_was_lost_are_known_until_it_is_given_up(run):
-    attempted(run, "11", failure_class="node", node="bad1")
-    attempted(run, "12", failure_class="walltime", node="good")
-    attempted(run, "13", failure_class="node", node="bad2")
-    assert run.failed_nodes() == ["bad1", "bad2"]
-    attempted(run, "14", failure_class="node", state="failed")
-    assert run.failed_nodes() == []
+def test_hosts_on_which_a_run_was_lost_are_known_until_it_is_given_up(run):
+    attempted(run, "11", failure_class="node", lost_host="bad1")
+    attempted(run, "12", failure_class="walltime", lost_host=None)
+    attempted(run, "13", failure_class="communication", lost_host="bad2")
+    attempted(run, "14", failure_class="node", lost_host="bad1")
+    attempted(run, "15", failure_class="communication", lost_host=None)  # no one knows which
+    assert run.lost_hosts() == ["bad2", "bad1"]
+    attempted(run, "16", failure_class="node", state="failed")
+    assert run.lost_hosts() == []
+
+
+def begun(run, monkeypatch, job_id, nodes=1):
+    """An attempt that goes on in a job on host h1, and perhaps others."""
+    monkeypatch.setenv("LSB_JOBID", job_id)
+    monkeypatch.setenv("LSB_HOSTS", "h1 h2")
+    attempts.begin(run.state, nodes=nodes, ranks=nodes, deadline=None, lease=run.state.lease / "1.json")
+
+
+@pytest.mark.parametrize(
+    ("told", "lost"),
+    [(None, ["h1"]), ("TERM_ZOMBIE", ["h1"]), ("TERM_OWNER", []), ("TERM_MEMLIMIT", []), ("TERM_RUNLIMIT", [])],
+)
+def test_a_host_that_took_the_parent_along_is_known_before_the_next_job_is_submitted(run, monkeypatch, told, lost):
+    run.remember("lsf", "12", "/a/log")
+    begun(run, monkeypatch, "12")
+    run.note_end("12", told)
+    assert run.lost_hosts() == lost
+    attempts.record_lost(run.state)
+    assert run.lost_hosts() == lost
+
+
+def test_of_several_hosts_the_scheduler_tells_which_one_took_the_parent_along(run, monkeypatch):
+    run.remember("lsf", "12", "/a/log")
+    begun(run, monkeypatch, "12", nodes=2)
+    assert run.is_host_in_doubt("12")
+    assert run.lost_hosts() == []
+    run.note_end("12", "TERM_ZOMBIE", "h2")
+    assert run.lost_hosts() == ["h2"]
+    attempts.record_lost(run.state)
+    run.remember("lsf", "13", "/a/log")
+    assert run.lost_hosts() == ["h2"]
+
+
+def test_a_host_is_in_doubt_only_where_it_may_have_been_to_blame(run):
+    attempted(run, "11", failure_class="walltime")
+    attempted(run, "12", failure_class="communication", lost_host=None)
+    attempted(run, "13", failure_class="node", lost_host="h2")
+    assert [run.is_host_in_doubt(job_id) for job_id in ("11", "12", "13", "14")] == [False, True, False, False]
+    run.remember("lsf", "12", "/a/log")
+    run.note_end("12", None, "h3")  # LSF cannot reach it any more
+    assert run.lost_hosts() == ["h3", "h2"]
+
+
+def test_a_submission_is_known_until_its_job_is(run):
+    run.begin_submission("lsf", "/a/log", ["h1"])
+    assert run.begun_submission("slurm") is None
+    assert run.begun_submission("lsf") == {"scheduler": "lsf", "log": "/a/log", "avoid": ["h1"]}
+    run.remember("lsf", "12", "/a/log", ["h1"])
+    assert run.begun_submission("lsf") is None
+    assert run.remembered("lsf")["avoid"] == ["h1"]
 
 
 @pytest.mark.parametrize(
     ("fields", "code"),
     [
         ({}, 75),
-        ({"failure_class": "communication"}, 75),
+        ({"failure_class": "communication"}, 1),  # the same words would get the same host
+        ({"failure_class": "node"}, 1),
         ({"failure_class": None}, 1),  # asked to stop: whoever asked does not want it back
         ({"state": "failed", "failure_class": "bug"}, 1),
         ({"job_id": "11"}, 1),  # an earlier job's
@@ -198,7 +253,14 @@ def test_the_walltime_that_ends_a_job_is_counted_once(run):
 
 def test_a_job_in_which_nothing_began_tells_of_a_bad_node(run):
     run.settle("12", "no python", node="bad")
-    assert run.failed_nodes() == ["bad"]
+    assert run.lost_hosts() == ["bad"]
+
+
+def test_a_job_that_was_killed_before_anything_began_tells_of_none(run):
+    run.remember("lsf", "12", "/a/log")
+    run.note_end("12", "TERM_OWNER")
+    run.settle("12", "its log is empty", node="good")
+    assert run.lost_hosts() == []
 
 
 def test_asking_whether_a_copy_lives_takes_nothing_from_one_that_starts(run):

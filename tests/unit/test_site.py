@@ -78,6 +78,15 @@ def test_gpus_of_this_machine_are_counted_and_those_of_a_cluster_are_not(monkeyp
     [
         ({"node": {"gpu": 6, "cores": 4}}, "node.gpu: is not a known key: did you mean gpus?"),
         ({"scheduler": "pbs"}, "scheduler: is 'pbs', must be 'local', 'lsf' or 'slurm'"),
+        (
+            {"launcher": "blaunch", "launcher_options": ["--local_addr=ib0"]},
+            "launcher_options: --local_addr=ib0 is an address of one node, and all get the same words: environment: "
+            "{NCCL_SOCKET_IFNAME: ib0, GLOO_SOCKET_IFNAME: ib0} chooses a network",
+        ),
+        (
+            {"launcher": "blaunch", "launcher_options": ["--rdzv-backend", "c10d"]},
+            "launcher_options: --rdzv-backend is made from the hosts of a job and must not stand here",
+        ),
         ({"node": {"cores": "42"}}, "node.cores: is '42', must be a valid integer"),
         ({"placement": {"node": 3}}, "placement.node: is not a known key: did you mean nodes?"),
         ({"container": {"runtime": "apptainer"}}, "container.image: is missing"),

@@ -415,6 +415,28 @@ def test_no_results_at_all_are_one_line(study, capsys):
     assert capsys.readouterr().err.count("\n") == 1
 
 
+def test_a_profile_says_where_the_studies_are(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("profiles/far").mkdir(parents=True)
+    Path("profiles/far/site.yaml").write_text("results: elsewhere\n")
+    RunFolder(Path("elsewhere/digits"), "mb1-far").outcome()
+    RunFolder(Path("results/digits"), "mb1-here").outcome()
+    assert cli.main(["status", "--profile", "far"]) == 0
+    shown = capsys.readouterr().out
+    assert "mb1-far" in shown and "mb1-here" not in shown
+
+
+def test_a_profile_without_a_site_file_means_this_checkouts_results(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("profiles/local").mkdir(parents=True)
+    Path("profiles/local/config.yaml").touch()
+    RunFolder(Path("results/digits"), "mb1-a").outcome()
+    assert cli.main(["status", "--profile", "local"]) == 0
+    assert "mb1-a" in capsys.readouterr().out
+    assert cli.main(["status", "--profile", "nowhere"]) == 1
+    assert capsys.readouterr().err.startswith("warmscale: profile nowhere: no site.yaml in nowhere, profiles/nowhere")
+
+
 def test_a_config_names_runs_before_anything_was_started(tmp_path, capsys):
     config = Path(__file__).parents[2] / "config/digits.yaml"
     assert status(tmp_path / "results/digits", "--configfile", str(config)) == 0

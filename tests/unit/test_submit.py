@@ -15,6 +15,7 @@ from tests.unit.study_builders import ROOT
 from warmscale import cli, lease
 from warmscale.cluster import batch, resubmission
 from warmscale.cluster.chain import Chain
+from warmscale.cluster.job_shell import FIND_CACHES
 from warmscale.cluster.resubmission import Supervisor
 from warmscale.cluster.site import Site, load_site
 from warmscale.records import read_json, write_json
@@ -81,14 +82,14 @@ def test_on_lsf_it_is_one_slot_without_a_gpu_that_runs_again_where_its_host_fail
         "P1",
     )
     assert {"-gpu", "-R", "-w"}.isdisjoint(words) and "-r" in words
-    assert (option(words, "-o"), words[-1]) == ("/r/master.log", "run it")
+    assert (option(words, "-o"), words[-1]) == ("/r/master.log", f"{FIND_CACHES}; run it")
 
 
 def test_on_slurm_it_is_one_task_without_what_runs_ask_for():
     words = batch.submission(Site.model_validate(SLURM), JOB)
     assert {"--ntasks=1", "--nodes=1", "--time=60", "--partition=gpu", "--qos=long", "--requeue"} <= set(words)
     assert not [word for word in words if word.startswith(("--gres", "--constraint", "--dependency", "--mem"))]
-    assert words[-1] == "exec run it"
+    assert words[-1] == f"{FIND_CACHES}; exec run it"
 
 
 def test_a_site_has_another_queue_walltime_and_words_for_it():

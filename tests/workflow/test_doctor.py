@@ -59,11 +59,16 @@ def test_two_nodes_add_up_and_train_in_one_job(checkout, cluster):
     code, lines, printed = doctor(checkout, cluster.environment(), "--profile", "lsf")
     assert code == 0, printed
     assert len(cluster.jobs()) == 1
+    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    assert lines["cache"].startswith(f"ok   {home}/snakemake can be written on ")
+    assert lines["submit"].startswith("ok   jobs can be submitted from ")
+    assert lines["names"][:5] in ("ok   ", "warn ")  # hosts are loopback addresses
     assert lines["ranks"].startswith("ok   all of 2 know their numbers")
     assert lines["all-reduce"].startswith("ok   2 ranks on 2 nodes: 1 MiB")
     assert lines["training"].startswith("ok   8 steps of 320 images on 2 ranks")
     assert lines["audit"].startswith("ok   passed: 320 distinct images")
     report = read_json(checkout.folder / "results/tiny/doctor/report.json")
+    assert report["first_host"]["in_job"]
     assert [fact["rank"] for fact in report["ranks"]] == [0, 1]
     assert not (checkout.folder / "results/tiny/state").exists()
 
@@ -72,21 +77,24 @@ def test_a_host_on_which_nothing_starts_is_one_line(checkout, cluster, tmp_path)
     first_only = tmp_path / "bin/blaunch"
     first_only.parent.mkdir()
     real = cluster.store.folder / "bin/blaunch"
-    first_only.write_text(f'#!/bin/bash\nhosts=($2); shift 2; exec {real} -z "${{hosts[0]}}" "$@"\n')
+    first_only.write_text(f'#!/bin/sh\n[ "$2" = 127.0.0.1 ] || exit 0\nexec {real} "$@"\n')
     first_only.chmod(0o755)
     environment = cluster.environment()
     environment["PATH"] = f"{first_only.parent}:{environment['PATH']}"
+    environment |= {"HOME": "/no/such/home", "TMPDIR": str(tmp_path)}
+    environment.pop("XDG_CACHE_HOME", None)
     code, lines, printed = doctor(checkout, environment, "--profile", "lsf", "--patience", "8")
     assert code == 1, printed
     assert lines["launcher"].startswith("FAIL blaunch started something for 1 of 2 nodes"), printed
     assert "the job has 127.0.0.1, 127.0.0.2" in lines["launcher"]
+    assert lines["cache"].startswith(f"ok   {tmp_path}/warmscale-{os.getuid()}/snakemake can be written on ")
 
 
 def test_what_bsub_refuses_is_one_line_and_nothing_is_left_behind(checkout, cluster):
-    write_site(checkout, queue="nosuch")
+    write_site(checkout, extra=["-m", "nosuch"])
     code, lines, printed = doctor(checkout, cluster.environment(), "--profile", "lsf")
     assert code == 1, printed
-    assert lines["job"].startswith("FAIL bsub refused it: nosuch: No such queue.")
+    assert lines["job"].startswith("FAIL bsub refused it: nosuch: Bad host name")
     assert cluster.jobs() == []
 
 
@@ -114,3 +122,12 @@ def test_this_machine_needs_no_profile(checkout):
     code, lines, printed = doctor(checkout, dict(os.environ))
     assert code == 0, printed
     assert lines["training"].startswith("ok   8 steps of 320 images on 1 rank")
+
+
+def test_a_queue_that_is_not_there_is_one_line_before_anything_is_submitted(checkout, cluster):
+    write_site(checkout, queue="nosuch")
+    code, lines, printed = doctor(checkout, cluster.environment(), "--profile", "lsf")
+    assert code == 1, printed
+    assert lines["queue"].startswith("FAIL queue: nosuch: "), printed
+    assert lines["job"].startswith("warn not started")
+    assert cluster.jobs() == []

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -99,12 +101,23 @@ def rows(folder: Path) -> list[dict[str, str]]:
 
 
 @pytest.fixture
-def lsf(checkout: Checkout, tmp_path: Path) -> Iterator[LsfCheckout]:
+def lsf_of(checkout: Checkout, tmp_path: Path) -> Iterator[Callable[..., LsfCheckout]]:
+    """Makes a checkout beside a cluster; settings are of the double."""
+    with ExitStack() as open_until_the_end:
+
+        def make(**settings: Any) -> LsfCheckout:
+            cluster = Cluster(tmp_path / "cluster", slots_per_host=1, kill_interval_sec=1.0, **settings)
+            made = LsfCheckout(checkout, open_until_the_end.enter_context(cluster))
+            open_until_the_end.callback(made.end)
+            return made
+
+        yield make
+
+
+@pytest.fixture
+def lsf(lsf_of: Callable[..., LsfCheckout]) -> LsfCheckout:
     """A checkout beside a cluster of two hosts."""
-    with Cluster(tmp_path / "cluster", hosts=2, slots_per_host=1, kill_interval_sec=1.0) as cluster:
-        made = LsfCheckout(checkout, cluster)
-        yield made
-        made.end()
+    return lsf_of(hosts=2)
 
 
 def test_a_study_survives_what_clusters_do(lsf, finished_as_on_lsf, tiny):
@@ -240,3 +253,153 @@ def test_two_hosts_train_what_two_ranks_of_one_host_do(lsf, tmp_path, tiny):
     done = here.snakemake()
     assert done.returncode == 0, done.stdout
     assert rows(lsf.folder) == rows(here.folder)
+
+
+FOUR_STEPS = {"mini_batch_size": 640}
+LONG = {"mini_batch_size": 640, "epochs": 40}
+
+
+def avoided(words: list[str]) -> list[str]:
+    """Hosts that a call of bsub keeps its job from."""
+    return re.findall(r"hname!='([^']+)'", " ".join(words[:-1]))
+
+
+def undisturbed(folder: Path, study: dict[str, Any]) -> list[dict[str, str]]:
+    """Rows of the same study on this machine."""
+    made = make_checkout(folder)
+    made.write(study)
+    done = made.snakemake()
+    assert done.returncode == 0, done.stdout
+    return rows(folder)
+
+
+def test_a_run_whose_host_dies_goes_on_elsewhere(lsf, tiny, tmp_path):
+    """The host is back at once: LSF itself would give it to the run again."""
+    study = tiny(recipe=LONG, experiments=[ONE_RUN])
+    lsf.checkout.write(study)
+    master = lsf.start()
+    state = lsf.wait_for("a checkpoint", lambda: next((one for one in lsf.states() if saved(one)), None))
+    lsf.cluster.kill_host("127.0.0.1")
+    assert master.wait(PATIENCE_SEC) == 0, lsf.log()
+    first, second = lsf.cluster.jobs()
+    assert (first.reason, first.hosts, second.hosts) == ("TERM_ZOMBIE", ("127.0.0.1",), ("127.0.0.2",))
+    assert [avoided(words) for words in lsf.cluster.calls("bsub")] == [[], ["127.0.0.1"]]
+    (attempts,) = lsf.attempts().values()
+    assert [(one["state"], one["failure_class"], one.get("lost_host")) for one in attempts] == [
+        ("killed", "node", "127.0.0.1"),
+        ("finished", None, None),
+    ]
+    assert read_json(state.job)["ended_by"] == {str(first.id): "TERM_ZOMBIE"}
+    assert rows(lsf.folder) == undisturbed(tmp_path / "here", study)
+
+
+def saved(state: StateFolder) -> bool:
+    """Whether a run would go on behind its beginning."""
+    return (state.checkpoints / "latest.json").exists()
+
+
+BAD_DISK = """
+import errno, os, socket, sys
+host = os.environ.get("LSF_DOUBLE_HOST")
+if host:
+    socket.gethostname = lambda: f"{host}"
+
+    def refuse(event, arguments):
+        if event == "open" and str(arguments[0]).endswith(".tsv") and host == "127.0.0.2":
+            raise OSError(errno.EIO, os.strerror(errno.EIO), arguments[0])
+
+    sys.addaudithook(refuse)
+"""
+"""Runs in each rank: hosts with names of their own, of which one cannot read."""
+
+
+def test_the_host_of_the_rank_that_failed_is_avoided_and_not_the_first_of_the_job(lsf_of, tiny, tmp_path):
+    lsf = lsf_of(hosts=3)
+    lsf.checkout.write(tiny(experiments=[ONE_RUN]))
+    processes = lsf.folder / "workflow/scripts/warmscale/training/processes.py"
+    program = processes.read_text()
+    processes.write_text(program.replace("LAUNCHER_GRACE_SEC = 60.0", "LAUNCHER_GRACE_SEC = 1.0"))
+    assert processes.read_text() != program  # the other rank waits for the one that failed
+    (tmp_path / "python").mkdir()
+    (tmp_path / "python/sitecustomize.py").write_text(BAD_DISK)
+    lsf.site(placement={"max_nodes": 2}, environment={"PYTHONPATH": str(tmp_path / "python")})
+    assert lsf.finish() == 0, lsf.log()
+    first, second = lsf.cluster.jobs()
+    assert (first.hosts, second.hosts) == (("127.0.0.1", "127.0.0.2"), ("127.0.0.1", "127.0.0.3"))
+    assert [avoided(words) for words in lsf.cluster.calls("bsub")] == [[], ["127.0.0.2"]]
+    (attempts,) = lsf.attempts().values()
+    assert [(one["failure_class"], one["rank_host"], one["lost_host"]) for one in attempts] == [
+        ("node", "127.0.0.2", "127.0.0.2"),
+        (None, None, None),
+    ]
+
+
+def test_hosts_are_not_avoided_where_the_queue_has_no_other(lsf_of, tiny):
+    lsf = lsf_of(hosts=2, queues={"normal": None, "one": None}, queue_hosts={"one": ["127.0.0.2"]})
+    lsf.checkout.write(tiny(recipe=LONG, experiments=[ONE_RUN]))
+    lsf.site(queue="one")
+    master = lsf.start()
+    lsf.wait_for("a checkpoint", lambda: any(saved(state) for state in lsf.states()))
+    lsf.cluster.kill_host("127.0.0.2")
+    assert master.wait(PATIENCE_SEC) == 0, lsf.log()
+    assert [job.hosts for job in lsf.cluster.jobs()] == [("127.0.0.2",)] * 2
+    assert [avoided(words) for words in lsf.cluster.calls("bsub")] == [[], []]
+
+
+def test_a_master_that_is_killed_before_it_hears_of_its_job_has_it_adopted(lsf, tiny):
+    """Bsub submits, and does not come back."""
+    lsf.checkout.write(tiny(recipe=FOUR_STEPS, experiments=[ONE_RUN]))
+    lsf.cluster.lose_answers("bsub", after_sec=30)
+    master = lsf.start()
+    (job,) = lsf.wait_for("job", lsf.cluster.jobs)
+    assert lsf.states()[0].path.joinpath("submission.json").exists()
+    master.kill()
+    master.wait()
+    assert not lsf.states()[0].job.exists()
+    lsf.cluster.set_state(lsf.cluster.wait(job.id, "RUN").id, "SSUSP")  # it lives when the next master looks
+    master = lsf.start()
+    lsf.wait_for("adoption", lambda: f"job {job.id} of an earlier call still lives, and is adopted" in lsf.log())
+    lsf.cluster.set_state(job.id, None)
+    assert master.wait(PATIENCE_SEC) == 0, lsf.log()
+    assert [one.state for one in lsf.cluster.jobs()] == ["DONE"]
+    assert not lsf.states()[0].path.joinpath("submission.json").exists()
+
+
+def test_a_job_whose_answer_is_lost_is_found_and_not_submitted_again(lsf, tiny):
+    lsf.checkout.write(tiny(recipe=FOUR_STEPS, experiments=[ONE_RUN]))
+    lsf.cluster.lose_answers("bsub")
+    assert lsf.finish() == 0, lsf.log()
+    assert "Communication time out" in lsf.log()
+    assert len(lsf.cluster.calls("bsub")) == len(lsf.cluster.jobs()) == 1
+
+
+def test_lsf_itself_runs_jobs_again_whose_time_is_up_or_whose_host_dies(lsf, tiny, tmp_path):
+    """With -Q 75 and -r: one job of Snakemake's, of four walltimes and a lost host, and the same bits."""
+    study = tiny(recipe=FOUR_STEPS, experiments=[ONE_RUN])
+    lsf.checkout.write(study)
+    lsf.site(walltime=[{"up_to_nodes": 1, "minutes": 60}], margin_sec=3599, extra=["-Q", "75", "-r"])
+    master = lsf.start()
+    lsf.wait_for("second attempt", lambda: any(one["number"] == 2 for one in lsf.running()))
+    (job,) = lsf.cluster.jobs()
+    lsf.cluster.kill_host(job.hosts[0])
+    assert master.wait(PATIENCE_SEC) == 0, lsf.log()
+    (job,) = lsf.cluster.jobs()
+    (attempts,) = lsf.attempts().values()
+    assert {one["job_id"] for one in attempts} == {str(job.id)}
+    assert [one["state"] for one in attempts] == ["paused", "killed", "paused", "paused", "finished"]
+    assert {one["failure_class"] for one in attempts if one["state"] == "paused"} == {"walltime"}
+    assert (job.state, job.times_run, lsf.log().count("submitted as")) == ("DONE", 5, 1)
+    assert rows(lsf.folder) == undisturbed(tmp_path / "here", study)
+
+
+def test_what_a_late_report_tells_is_waited_for(lsf_of, tiny):
+    """An old bjobs says nothing of ends: that memory was exceeded stands in the report alone."""
+    lsf = lsf_of(hosts=1, report_late_sec=15.0, fields_lacking=["exit_reason"])
+    lsf.checkout.write(tiny(recipe=LONG, experiments=[ONE_RUN]))
+    master = lsf.start()
+    lsf.wait_for("a checkpoint", lambda: any(saved(state) for state in lsf.states()))
+    (job,) = lsf.cluster.jobs()
+    lsf.cluster.kill_job(job.id, "TERM_MEMLIMIT")
+    assert master.wait(PATIENCE_SEC) == 1, lsf.log()
+    record = read_json(next((lsf.folder / "results/tiny/runs").glob("*/run.json")))
+    assert (record["state"], record["failure_class"]) == ("failed", "out_of_memory"), lsf.log()

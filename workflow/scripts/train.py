@@ -3,14 +3,21 @@
 import argparse
 import json
 import os
+import socket
 import sys
+import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from warmscale.cluster.discovery import DiscoveryError, discover
-from warmscale.records import StateFolder, read_json
+from warmscale.cluster.discovery import DiscoveryError, Rank, discover, is_launched
+from warmscale.records import StateFolder, read_json, write_json
 from warmscale.training.signals import end_with_launcher, stop_on_file, stop_on_signals
+
+ATTEMPT_SEC = float(os.environ.get("WARMSCALE_ATTEMPT_SEC", 60.0))
+"""For a shared file system to show what the parent wrote on another host."""
 
 
 def main() -> int:
@@ -29,7 +36,7 @@ def main() -> int:
     except DiscoveryError as error:
         sys.exit(str(error))
     write_output_to(state.log(rank.rank))
-    attempt = read_json(state.attempt) or {"number": 0}  # nobody started us, and nobody else can
+    attempt = attempt_of(state, rank) if is_launched(os.environ) else {"number": 0}
     lease = Path(attempt["lease"]) if "lease" in attempt else None
     stop.deadline.at = attempt.get("deadline")
     if rank.is_first and lease:
@@ -44,6 +51,19 @@ def main() -> int:
 
     place = {"state": state, "lease": lease, "index": arguments.index, "root": arguments.root}
     return train_rank(arguments.run, arguments.settings, stop, rank=rank, attempt=attempt["number"], **place)
+
+
+def attempt_of(state: StateFolder, rank: Rank) -> Mapping[str, Any]:
+    """What the parent wrote before it started the ranks; where it does not appear, leaves the reason and exits."""
+    give_up = time.monotonic() + ATTEMPT_SEC
+    while (attempt := read_json(state.attempt)) is None:
+        if time.monotonic() > give_up:
+            why = f"{socket.gethostname()} does not see {state.attempt}: is that file system mounted there?"
+            write_json(state.failure, {"failure_class": "node", "failure": why, "rank": rank.rank})
+            sys.exit(why)
+        time.sleep(1)
+        os.listdir(state.path)  # opening the folder makes NFS ask the server
+    return attempt
 
 
 def write_output_to(log: Path) -> None:

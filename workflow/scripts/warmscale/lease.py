@@ -5,8 +5,9 @@ the heartbeat. A dead lease is taken over, and a free one taken, by creating the
 to one of those who try (no flock: parallel file systems do without). A number is never used twice: a released one
 stays, as `.free`, until the next holder clears it away. Whoever finds a higher number than its own has lost the lease.
 
-A holder is dead when its process is gone, where this host can tell; else when its heartbeat stood still while we
-watched, or for so long by the file system's own clock that no two clocks differ as much.
+A holder is dead when its process is gone, where this host can tell: it is the holder's, and does not hide processes of
+other users (hidepid). Else when its heartbeat stood still while we watched, or for so long by the file system's own
+clock that no two clocks differ as much.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ PATIENCE_SEC = 40.0
 LONG_DEAD_SEC = 900.0
 """By the file system's clock: nothing needs to be watched then."""
 POLL_SEC = 0.5
+PROC = Path("/proc")
 HELD, FREE = ".json", ".free"
 
 
@@ -126,6 +128,12 @@ def holder_of(folder: Path) -> Mapping[str, Any] | None:
     return claim.holder if claim else None
 
 
+def heartbeat_of(path: Path) -> int:
+    """When the holder of this file of a lease last beat, in nanoseconds of the file system's clock; raises OSError."""
+    with path.open() as file:  # opening makes NFS ask the server
+        return os.fstat(file.fileno()).st_mtime_ns
+
+
 def _claim(folder: Path) -> _Claim | None:
     """The newest holder's, None where the lease is free."""
     newest = _newest(folder)
@@ -173,7 +181,8 @@ def _lives(claim: _Claim, patience_sec: float) -> bool:
     if claim.holder.get("process_space") == _process_space():
         if claim.holder.get("folder") != _identity(claim.path.parent):
             return False  # a copy of a folder: its holder holds another one
-        return _start_of(claim.holder["pid"]) == claim.holder["process_start"]
+        if not _is_hidden(claim.holder["pid"]):
+            return _start_of(claim.holder["pid"]) == claim.holder["process_start"]
     if _file_system_time(claim.path.parent) - claim.heartbeat_ns > LONG_DEAD_SEC * 1e9:
         return False
     give_up = time.monotonic() + patience_sec
@@ -222,7 +231,19 @@ def _process_space() -> str | None:
 def _start_of(pid: int) -> str | None:
     """When a process started, in ticks since boot: its id may be another's by now. None where it is gone."""
     try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        fields = (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
     except OSError:
         return None
     return None if fields[0] in "ZX" else fields[19]
+
+
+def _is_hidden(pid: int) -> bool:
+    """Whether there is a process with this id of which this user is told nothing."""
+    if os.access(PROC / str(pid) / "stat", os.R_OK):
+        return False
+    with contextlib.suppress(PermissionError):  # another user's
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return False
+    return True

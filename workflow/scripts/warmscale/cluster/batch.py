@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from . import lsf, slurm
 from .ask import RefusedError, SchedulerSilentError, answer, chunks, silence
+from .job_shell import FIND_CACHES
 
 if TYPE_CHECKING:
     from .site import Site
@@ -51,7 +52,7 @@ def _bsub_words(site: Site, job: SmallJob) -> list[str]:
     words += ["-nnodes", "1"] if site.style == "easy" else ["-n", "1"]
     words += ["-R", f"rusage[mem={own.memory_gb}GB]"] if own.memory_gb and site.style == "plain" else []
     words += ["-w", f"ended({job.after})"] if job.after else []
-    return [*words, "-cwd", str(job.cwd), *own.extra, job.command]
+    return [*words, "-cwd", str(job.cwd), *own.extra, f"{FIND_CACHES}; {job.command}"]
 
 
 def _sbatch_words(site: Site, job: SmallJob) -> list[str]:
@@ -68,7 +69,7 @@ def _sbatch_words(site: Site, job: SmallJob) -> list[str]:
     }
     words += [f"{option}={value}" for option, value in named.items() if value]
     # a shell that waits for the program would die of scancel's SIGTERM, and with it the job, before the program can act
-    return [*words, *own.extra, "--wrap", f"exec {job.command}"]
+    return [*words, *own.extra, "--wrap", f"{FIND_CACHES}; exec {job.command}"]
 
 
 def submit(site: Site, job: SmallJob) -> str:

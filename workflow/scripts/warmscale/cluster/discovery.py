@@ -40,7 +40,7 @@ def discover(environment: Environment) -> Rank:
     The innermost launcher decides: torchrun runs inside blaunch or srun, and Open MPI's mpirun starts its daemons by
     srun inside a job of Slurm.
     """
-    found = [(launcher, rank) for launcher, read in _LAUNCHERS if (rank := read(environment))]
+    found = _found(environment)
     if not found:
         return Rank(0, 1, 0)
     name, rank = found[0]
@@ -53,6 +53,16 @@ def discover(environment: Environment) -> Rank:
                     f"{other.rank} of {other.world_size}: unset RANK, WORLD_SIZE and LOCAL_RANK before launching"
                 )
     return rank
+
+
+def is_launched(environment: Environment) -> bool:
+    """Whether a launcher, or our own parent, started this process. Raises DiscoveryError."""
+    return bool(_found(environment))
+
+
+def _found(environment: Environment) -> list[tuple[str, Rank]]:
+    """What each launcher says that left anything, inner ones before outer ones."""
+    return [(launcher, rank) for launcher, read in _LAUNCHERS if (rank := read(environment))]
 
 
 def _of_torch(environment: Environment) -> Rank | None:

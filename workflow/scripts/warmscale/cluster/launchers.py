@@ -1,29 +1,26 @@
 """How the ranks of a run are started: the script of a rank, and the words of its launcher. Standard library only.
 
 The parent, on the first host of a job, writes `rank_script` into the run's state folder and starts it: with launcher
-`local` once a rank, with RANK, WORLD_SIZE and LOCAL_RANK set; with any other one through `launch_command`.
+`local` once a rank, with RANK, WORLD_SIZE and LOCAL_RANK set; with any other one through `launch_commands`.
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import random
 import shlex
-import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from .job_shell import FIND_CACHES, UNWARNED
 from .lsf import hosts_of_job
 
-TORCHRUN_SIGNALS = "SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR2"
-"""Without SIGUSR2 torchrun dies of LSF's warning before the walltime."""
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 """Snakemake sets all of them to the threads of a rule."""
-PORTS = range(20_000, 32_000)
+MEETING_SEC = 900
+"""For torchrun's agents to meet: the first host may be the last to get its modules."""
 PASSED_ON = ("PATH", "LD_LIBRARY_PATH", "PYTHONPATH", "HOME", "USER")
 """Variables that mpirun hands to ranks on other hosts, beside our own; CUDA_VISIBLE_DEVICES is each host's own."""
 
@@ -103,7 +100,7 @@ class LaunchPlan:
 def rank_script(plan: LaunchPlan, command: Sequence[str], cwd: Path | None = None) -> str:
     """Bash that becomes one rank: `command` is what follows the interpreter; cwd is this process's unless given.
 
-    With launcher blaunch the script is started once a node, with the place where the ranks meet and a name: it becomes
+    With launcher blaunch the script is started once a node, with the node's number and where the ranks meet: it becomes
     torchrun there, which starts the same script again for each rank. Torch is then found where the ranks find it.
     """
     cwd = cwd or Path.cwd()
@@ -111,8 +108,7 @@ def rank_script(plan: LaunchPlan, command: Sequence[str], cwd: Path | None = Non
     start, setup = shlex.join([plan.python, *command]), [f"cd {shlex.quote(str(cwd))}", *plan.setup, *_exports(plan)]
     enter = _container_words(plan, command, cwd)
     if plan.launcher == "blaunch":
-        torchrun = f'{_torchrun(plan)} --rdzv-endpoint "$1" --rdzv-id "$2" --no-python bash "$0"'
-        stage = ['if [ "$#" -eq 2 ]; then', *(f"  {line}" for line in [*setup, f"exec {enter}{torchrun}"]), "fi"]
+        stage = ['if [ "$#" -eq 3 ]; then', *(f"  {line}" for line in [*setup, f"exec {enter}{_torchrun(plan)}"]), "fi"]
         return "\n".join([*lines, *stage, *_exports(plan), f"exec {start}", ""])
     return "\n".join([*lines, *setup, f"exec {enter}{start}", ""])
 
@@ -120,7 +116,7 @@ def rank_script(plan: LaunchPlan, command: Sequence[str], cwd: Path | None = Non
 def _exports(plan: LaunchPlan) -> list[str]:
     """Variables of a rank; the user's last, so that they win."""
     # MKL's too: Snakemake sets it to the threads of the rule, and PyTorch heeds it more
-    lines = [f"export {name}={plan.threads_per_rank}" for name in THREADS]
+    lines = [FIND_CACHES, *(f"export {name}={plan.threads_per_rank}" for name in THREADS)]
     lines.append(f"export WARMSCALE_CORES={plan.cores_per_rank}")  # threads that decode images, beside arithmetic
     if plan.node_local:
         lines.append(f'export WARMSCALE_NODE_LOCAL="{plan.node_local}"')
@@ -142,31 +138,31 @@ def _container_words(plan: LaunchPlan, command: Sequence[str], cwd: Path) -> str
 
 
 def _torchrun(plan: LaunchPlan) -> str:
-    words = [plan.python, "-m", "torch.distributed.run", "--nnodes", str(plan.nodes)]
-    words += ["--nproc-per-node", str(plan.ranks_per_node), "--rdzv-backend", "c10d", "--max-restarts", "0"]
-    words += ["--rdzv-conf", "read_timeout=300"]  # the first host may be the last to get its modules
-    # the options are the site's: --local-addr of a faster network, for example
-    return shlex.join([*words, "--signals-to-handle", TORCHRUN_SIGNALS, *plan.options])
+    """Its own node 0 is the first host, by number: the c10d way of meeting would choose one by its name."""
+    words = [*UNWARNED, plan.python, "-m", "torch.distributed.run", "--nnodes", str(plan.nodes)]
+    words += ["--nproc-per-node", str(plan.ranks_per_node), "--max-restarts", "0"]
+    words += ["--rdzv-backend", "static", "--rdzv-conf", f"timeout={MEETING_SEC}", *plan.options]
+    return f'{shlex.join(words)} --node-rank "$1" --master-addr "$2" --master-port "$3" --no-python bash "$0"'
 
 
-def launch_command(
+def launch_commands(
     plan: LaunchPlan, script: Path, environment: Mapping[str, str], port: int | str | None = None
-) -> list[str]:
-    """Words that start all ranks, with the site's setup before them; raises LaunchError.
+) -> list[list[str]]:
+    """Commands that together start all ranks, each with the site's setup before it; raises LaunchError.
 
-    `port` is where torchrun's agents meet, a free one unless given. There are no words for launcher `local`: the parent
-    starts the script itself, once a rank.
+    It is one, but with blaunch one a host, the first host first; `port` is where torchrun listens on that one. There is
+    none for launcher `local`: the parent starts the script itself, once a rank.
     """
     if plan.launcher == "local":
         raise LaunchError("launcher local has no command: each rank is started by itself")
     if plan.launcher == "blaunch":
-        words = _blaunch(plan, script, environment, port or free_port())
+        commands = _blaunch(plan, script, environment, port)
     else:
-        words = _WORDS[plan.launcher](plan, script, environment)
+        commands = [_WORDS[plan.launcher](plan, script, environment)]
     if not plan.setup:
-        return words
+        return commands
     # exec: the launcher has the process id that the parent knows, so it gets the parent's signals
-    return ["bash", "-c", "\n".join(["set -e", *plan.setup, f"exec {shlex.join(words)}"])]
+    return [["bash", "-c", "\n".join(["set -e", *plan.setup, f"exec {shlex.join(words)}"])] for words in commands]
 
 
 def _mpirun(plan: LaunchPlan, script: Path, environment: Mapping[str, str]) -> list[str]:
@@ -199,28 +195,21 @@ def _jsrun(plan: LaunchPlan, script: Path, environment: Mapping[str, str]) -> li
     return [*words, "-d", "packed", "-b", f"packed:{cores}", *plan.options, "bash", str(script)]
 
 
-def _blaunch(plan: LaunchPlan, script: Path, environment: Mapping[str, str], port: int | str) -> list[str]:
-    """Torchrun on each host: blaunch itself numbers no ranks.
+def _blaunch(plan: LaunchPlan, script: Path, environment: Mapping[str, str], port: int | str | None) -> list[list[str]]:
+    """Torchrun on each host. One blaunch for all would start the same words on each, and number nothing.
 
-    They meet at a port that is free on this host, the first one, right now. Should another program take it first,
-    torchrun fails, and the next attempt has another port; should it be another run of ours, the names keep them apart.
+    They meet on the first host, which is this one, by the name that LSF has for it: what the host calls itself may mean
+    nothing to others, or 127.0.1.1.
     """
     hosts = hosts_of_job(environment)
     if len(hosts) < plan.nodes:
         raise LaunchError(f"LSF gave this job {len(hosts)} hosts, {plan.nodes} are needed: {' '.join(hosts) or 'none'}")
-    name = f"{environment.get('LSB_JOBID', 'job')}-{port}"
     # quoted: a shell on each host takes the words apart again
-    start = ["bash", shlex.quote(str(script)), f"{hosts[0]}:{port}", name]
-    return ["blaunch", "-z", " ".join(hosts[: plan.nodes]), *start]
+    start = ["bash", shlex.quote(str(script))]
+    return [
+        ["blaunch", "-z", host, *start, str(number), hosts[0], str(port)]
+        for number, host in enumerate(hosts[: plan.nodes])
+    ]
 
 
 _WORDS = {"mpirun": _mpirun, "srun": _srun, "jsrun": _jsrun}
-
-
-def free_port() -> int:
-    """A port of this host that nobody uses, below those that Linux gives away by itself a moment later."""
-    for port in random.SystemRandom().sample(PORTS, len(PORTS)):
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind(("", port))
-            return port
-    raise LaunchError(f"{socket.gethostname()} has no free port from {PORTS.start} to {PORTS.stop - 1}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,8 @@ OVER = frozenset({"DONE", "EXIT", "PDONE", "PERR", "POST_DONE", "POST_ERR"})
 
 DONE = frozenset({"DONE", "PDONE", "POST_DONE"})
 """Those of them that tell of success."""
+WAITING = frozenset({"PEND"})
+"""States of a job that has not begun, and waits for hosts."""
 CANCEL = "bkill"
 
 TRANSIENT = re.compile(
@@ -38,6 +41,12 @@ TRANSIENT = re.compile(
     re.IGNORECASE,
 )
 """What bsub says when the same call may succeed later: daemons that restart, the network, a bound on pending jobs."""
+
+LOST = re.compile(
+    r"did not answer|tim(ed|e) ?-?out|connection (reset|closed)|failed in (sending|receiving)|broken pipe",
+    re.IGNORECASE,
+)
+"""What it says when the job may have been taken all the same."""
 
 LIMIT = re.compile(
     r"pending job threshold|job (limit|threshold).*reached|limit of pending|too many (pending|active)", re.IGNORECASE
@@ -76,6 +85,12 @@ def bsub_words(
     others = " && ".join(f"hname!='{host}'" for host in avoid)
     words += ["-R", f"select[{others}]"] if avoid else []
     return [*words, "-cwd", str(cwd), *site.extra, command]
+
+
+def lifting_words(job_id: str, words: Sequence[str]) -> list[str]:
+    """The words that let a job that waits get any host; `words` are those of its submission, with no host to avoid."""
+    kept = [word for option, value in pairwise(words) if option == "-R" for word in (option, value)]
+    return ["bmod", *(kept or ["-Rn"]), job_id]
 
 
 def _plain_words(site: Site, where: Where, alone: bool) -> list[str]:
@@ -123,15 +138,14 @@ def states_in(said: str) -> dict[str, str]:
     return {row[0]: row[1] if len(row) == 2 else row[2] for row in rows}
 
 
-def hosts_in(said: str) -> list[str]:
-    """Hosts that take jobs, or will once they are free, from `bhosts -w`."""
-    rows = (line.split() for line in said.splitlines()[1:])
-    return [row[0] for row in rows if len(row) > 1 and row[1].startswith(("ok", "closed_Full", "closed_Excl"))]
-
-
 def is_transient(message: str) -> bool:
     """Whether the same bsub may succeed later. What is not recognised is not transient."""
     return bool(TRANSIENT.search(message))
+
+
+def is_lost(message: str) -> bool:
+    """Whether bsub may have submitted the job without hearing of it."""
+    return bool(LOST.search(message))
 
 
 def is_limit(message: str) -> bool:
@@ -162,20 +176,3 @@ def hosts_of_job(environment: Mapping[str, str], *, launch_node: bool = False) -
     else:
         names = environment.get("LSB_HOSTS", "").split()
     return list(dict.fromkeys(names))[1 if launch_node else 0 :]
-
-
-def end_in(log: str) -> str | None:
-    """Why LSF ended a job, as TERM_MEMLIMIT, from the report that it adds to the job's output."""
-    return next(iter(re.findall(r"^(TERM_\w+)", log, re.MULTILINE)[-1:]), None)
-
-
-def host_in(log: str) -> str | None:
-    """Host on which a job's own command ran, from the same report."""
-    found = re.search(r"^Job was executed on host\(s\) <(?:\d+\*)?([^>]+)>", log, re.MULTILINE)
-    return found[1] if found else None
-
-
-def output_in(log: str) -> str:
-    """A job's own output: LSF's report follows it, or where LSF cannot append stands before it."""
-    own = re.split(r"^(?:-{10,}\n)?Sender: LSF System", log, maxsplit=1, flags=re.MULTILINE)[0]
-    return own if own.strip() else log.partition("The output (if any) follows:")[2]

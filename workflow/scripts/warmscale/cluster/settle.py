@@ -6,7 +6,6 @@ Standard library only. What a job's exit code says is not asked for: the inner S
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
@@ -14,12 +13,23 @@ from pathlib import Path
 from typing import Any
 
 from .. import lease
-from ..records import StateFolder, published_files, read_json, read_lines, write_json
+from ..records import StateFolder, published_files, read_json, read_lines
 from ..training import attempts
 from ..training.policy import was_asked_to_stop
 from ..training.publish import publish
+from .job_notes import JobNotes
 from .placement import Where
 from .tasks import Task, leave_task, task_left
+
+
+@dataclass(frozen=True)
+class End:
+    """What a scheduler tells of the end of a job."""
+
+    reason: str | None = None
+    """Its word where it ended the job itself, as TERM_MEMLIMIT."""
+    hosts: tuple[str, ...] = ()
+    """Where the job ran, the host of its own command first; none where it did not begin, or that is not told."""
 
 
 class Settled(Enum):
@@ -31,7 +41,7 @@ class Settled(Enum):
 
 
 @dataclass(frozen=True)
-class RunJob:
+class RunJob(JobNotes):
     """One run, or one measurement, as the master sees it: where it is, and what it would publish."""
 
     study: str
@@ -51,12 +61,6 @@ class RunJob:
         """What the run is, as it is published."""
         return json.loads(self.task.content)
 
-    def remember(self, scheduler: str, job_id: str, log: str) -> None:
-        """Note the job that the run was submitted as, for the next master and for people."""
-        ended_by = self._ended_by()
-        job = {"scheduler": scheduler, "job_id": job_id, "log": log, "submitted": time.time(), "ended_by": ended_by}
-        write_json(self.state.job, job)
-
     def leave_task(self) -> Path:
         """Write what the batch job is told, before it is submitted."""
         leave_task(self.state.task, self.task)
@@ -67,20 +71,6 @@ class RunJob:
         left = task_left(self.state.task)
         if left and left.job == self.task.job:
             self.leave_task()
-
-    def remembered(self, scheduler: str) -> Mapping[str, Any] | None:
-        """The job that the run was last submitted as to this scheduler."""
-        job = read_json(self.state.job)
-        return job if job and job["scheduler"] == scheduler else None
-
-    def note_end(self, job_id: str, why: str | None) -> None:
-        """Add why the scheduler ended a job, where it tells: the run's parent did not live to say so."""
-        if why and (job := read_json(self.state.job)):
-            write_json(self.state.job, {**job, "ended_by": {**self._ended_by(), job_id: why}})
-
-    def _ended_by(self) -> dict[str, str]:
-        """{job id: the scheduler's word for its end} so far."""
-        return dict((read_json(self.state.job) or {}).get("ended_by") or {})
 
     def is_published(self) -> bool:
         """Whether all that the rule declares is there."""
@@ -123,25 +113,37 @@ class RunJob:
         """Whether a copy of the run is alive; may take a while."""
         return lease.is_held(self.state.lease)
 
-    def failed_nodes(self) -> list[str]:
-        """Nodes on which this run was lost since it was last given up: another one may do better."""
-        lost: list[str] = []
-        for attempt in read_lines(self.state.attempts):
+    def is_host_in_doubt(self, job_id: str) -> bool:
+        """Whether a job may have ended because of a host of which its parent said nothing."""
+        last = next((one for one in reversed(self._attempts()) if one.get("job_id") == job_id), None)
+        return bool(last) and attempts.is_of_a_host(last) and not last.get("lost_host")
+
+    def lost_hosts(self) -> list[str]:
+        """Hosts on which this run was lost since it was last given up, the last one last: others may do better."""
+        known, lost = self.noted("lost_hosts"), []
+        for attempt in self._attempts():
             if attempt["state"] == "failed":
                 lost = []
-            elif attempt.get("failure_class") == "node" and attempt.get("node"):
-                lost.append(attempt["node"])
-        return list(dict.fromkeys(lost))
+            elif attempts.is_of_a_host(attempt) and (
+                host := attempt.get("lost_host") or known.get(attempt.get("job_id"))
+            ):
+                lost.append(host)
+        return list(dict.fromkeys(reversed(lost)))[::-1]
+
+    def _attempts(self) -> list[Mapping[str, Any]]:
+        """All that ended; also one whose parent was killed in the last job, which the next attempt will record."""
+        lost, last_job = attempts.unrecorded(self.state), (read_json(self.state.job) or {}).get("job_id")
+        return [*read_lines(self.state.attempts), *([lost] if lost and lost.get("job_id") == last_job else [])]
 
     def standing(self) -> str:
         """What became of the last attempt, and what follows."""
-        last = (read_lines(self.state.attempts) or [{}])[-1]
+        last = (self._attempts() or [{}])[-1]
         if last.get("state") == "paused":
             why = f" ({last['failure_class']})" if last["failure_class"] else ""
             return f"paused at step {last['steps_done']}{why}, goes on"
         return f"{last['failure']}; it is tried again" if last.get("failure") else "it is tried again"
 
-    def _began(self, job_id: str) -> bool:
+    def began(self, job_id: str) -> bool:
         """Whether the parent of the ranks left a trace in this job."""
         known = [*read_lines(self.state.attempts), read_json(self.state.attempt) or {}]
         return any(attempt.get("job_id") == job_id for attempt in known)
@@ -152,19 +154,19 @@ class RunJob:
 
     def _goes_on(self, job_id: str) -> bool:
         """Whether an attempt began in this job, and there is nothing to add to what it says."""
-        return self._began(job_id) and not self._given_up(job_id) and not self._stopped_for(job_id)
+        return self.began(job_id) and not self._given_up(job_id) and not self._stopped_for(job_id)
 
     def _stopped_for(self, job_id: str) -> str | None:
         """Failure class of a job that its scheduler ended while the parent believed that somebody had asked to stop."""
         last = self._last()
         if last.get("job_id") != job_id or not was_asked_to_stop(last):
             return None
-        return attempts.ENDED_BY.get(self._ended_by().get(job_id))
+        return attempts.ENDED_BY.get(self.noted("ended_by").get(job_id))
 
     def _cause(self, job_id: str, why: str) -> dict[str, str]:
         """Class and reason of an attempt that the scheduler knows more of than we do."""
         if failure_class := self._stopped_for(job_id):
-            told = self._ended_by()[job_id]
+            told = self.noted("ended_by")[job_id]
             return {"failure_class": failure_class, "failure": f"the scheduler ended job {job_id}: {told}"}
         return {"failure_class": "node", "failure": why}
 

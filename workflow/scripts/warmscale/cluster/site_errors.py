@@ -28,6 +28,11 @@ OUR_WORDS = {
     "local": (),
 }
 """Words of a submission that are made from other facts."""
+OUR_WORDS_OF_TORCHRUN = (
+    *("--nnodes", "--nproc-per-node", "--node-rank", "--master-addr", "--master-port", "--max-restarts"),
+    *("--rdzv-backend", "--rdzv-endpoint", "--rdzv-id", "--rdzv-conf", "--standalone", "--no-python"),
+)
+"""Words of torchrun that are made from the hosts of a job."""
 OUR_WORDS_OF_MASTERS = ("-w", "--dependency", "-d", "--wrap")
 """And those by which a job of Snakemake's own waits for the one before."""
 
@@ -97,6 +102,15 @@ def _rank_errors(site: Site) -> Iterator[str]:
             f"container.image: is {site.container.image!r}, must be a file, without spaces: `apptainer build` makes "
             "one of an address"
         )
+    for word in site.launcher_options if site.launcher == "blaunch" else ():
+        name = word.partition("=")[0].replace("_", "-")
+        if name == "--local-addr":
+            yield (
+                f"launcher_options: {word} is an address of one node, and all get the same words: environment: "
+                "{NCCL_SOCKET_IFNAME: ib0, GLOO_SOCKET_IFNAME: ib0} chooses a network"
+            )
+        elif name in OUR_WORDS_OF_TORCHRUN:
+            yield f"launcher_options: {word} is made from the hosts of a job and must not stand here"
     for name in site.environment:
         if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
             yield f"environment: {name!r} is no name of a variable"

@@ -56,6 +56,8 @@ OVER = frozenset(
 
 DONE = frozenset({"COMPLETED"})
 """Those of them that tell of success."""
+WAITING = frozenset({"PENDING"})
+"""Those of jobs that have not begun."""
 CANCEL = "scancel"
 
 TRANSIENT = re.compile(
@@ -66,6 +68,12 @@ TRANSIENT = re.compile(
     re.IGNORECASE,
 )
 """What sbatch says when the same call may succeed later."""
+LOST = re.compile(
+    r"timed out|zero bytes|slurm_receive_msg|connection reset|transport endpoint|communication connection failure"
+    r"|unexpected message|did not answer",
+    re.IGNORECASE,
+)
+"""What it says when the job may have been taken all the same."""
 LIMIT = re.compile(r"MaxSubmit|QOSGrpSubmit|too many (pending|jobs)", re.IGNORECASE)
 """What it says when so many jobs wait that it takes no more: it will, when one of them has ended."""
 REFUSED = re.compile(r"invalid|unrecognized|not (available|permitted)|denied|violates|exceeds", re.IGNORECASE)
@@ -86,11 +94,12 @@ def sbatch_words(
     cwd: str | Path,
     walltime_min: int,
     command: str,
+    avoid: Sequence[str] = (),
     alone: bool = False,
 ) -> list[str]:
     """The words of a submission, for a call without a shell; `command` is for the shell of the first node.
 
-    `alone`: the job gets whole nodes.
+    `avoid`: nodes that the job must not get; `alone`: it gets whole nodes.
     """
     share = site.share(where, alone=alone)
     # append: a job that is requeued would else begin its log again
@@ -107,6 +116,7 @@ def sbatch_words(
         "--cpus-per-task": max(1, share.cores // where.ranks_per_node),
         "--gres": share.gpus and f"gpu:{share.gpus}",
         "--mem": share.memory_gb and f"{share.memory_gb}G",
+        "--exclude": ",".join(avoid),
     }
     words += [f"{option}={value}" for option, value in asked.items() if value]
     return [*words, *site.extra, "--wrap", command]
@@ -182,6 +192,11 @@ def _rows(said: str) -> dict[str, tuple[str, str]]:
 def is_transient(message: str) -> bool:
     """Whether the same sbatch may succeed later. What is not recognised is not transient."""
     return bool(TRANSIENT.search(message))
+
+
+def is_lost(message: str) -> bool:
+    """Whether sbatch may have submitted the job without hearing of it."""
+    return bool(LOST.search(message))
 
 
 def is_limit(message: str) -> bool:

@@ -14,18 +14,17 @@ What upstream lacks beside what is said there (snakemake-executor-plugin-slurm 2
 from __future__ import annotations
 
 import getpass
-import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
 from snakemake_interface_executor_plugins.jobs import JobExecutorInterface
 
-from ..records import read_json
-from . import slurm
-from .ask import answer, last_line, tail
+from . import slurm, slurm_nodes
+from .ask import answer, last_line, silence, tail
+from .job_shell import FIND_CACHES
 from .lasting import Lasting
-from .settle import RunJob
+from .settle import End, RunJob
 
 TOKEN = "--comment="
 """What tells a submission from all others."""
@@ -50,20 +49,34 @@ class SlurmExecutor(Lasting):
         """Nothing: the Snakemake in the job starts the run itself, not another Snakemake in a step."""
         return []
 
-    def submission(self, job: JobExecutorInterface, run: RunJob, log: Path) -> list[str]:
+    def submission(self, job: JobExecutorInterface, run: RunJob, log: Path, avoid: Sequence[str]) -> list[str]:
         """The words of sbatch, with a word that tells this job from all others."""
         words = slurm.sbatch_words(
             self.site,
-            command=slurm.batch_script(self.command(job, run), run.state.stop.absolute()),
+            command=f"{FIND_CACHES}\n{slurm.batch_script(self.command(job, run), run.state.stop.absolute())}",
+            avoid=avoid,
             **self.common_facts(run, log),
         )
-        return [words[0], f"{TOKEN}warmscale-{uuid.uuid4()}", *words[1:]]
+        return [words[0], f"{TOKEN}{_token(log)}", *words[1:]]
 
-    def submitted_after_all(self, words: Sequence[str]) -> str | None:
-        """By the word of its own: sbatch may have given up waiting for an answer that came."""
-        token = next(word for word in words if word.startswith(TOKEN)).removeprefix(TOKEN)
-        code, said = answer(["squeue", "-h", "-t", "all", "-u", getpass.getuser(), "-o", "%i %k"])
-        return next((line.split()[0] for line in said.splitlines() if not code and line.endswith(f" {token}")), None)
+    def lifting(self, job: SubmittedJobInfo, run: RunJob) -> list[str]:
+        """Scontrol, with no node excluded."""
+        return slurm_nodes.lifting_words(job.external_jobid)
+
+    def hosts_to_avoid(self, run: RunJob) -> list[str]:
+        """Those of the last losses for which the partition has nodes to spare: sbatch refuses to exclude more."""
+        lost = run.lost_hosts() if not slurm_nodes.excludes_nodes(self.site.extra) else []
+        spare = slurm_nodes.nodes_of_partition(self.site.queue) - run.where.nodes if lost else 0
+        return lost[max(0, len(lost) - spare) :]
+
+    def submitted_as(self, run: RunJob, log: str) -> str | None:
+        """By a word of its own: sbatch may have given up waiting for an answer that came."""
+        words = ["squeue", "-h", "-t", "all", "-u", getpass.getuser(), "-o", "%i %k"]
+        code, said = answer(words)
+        if code:
+            raise silence(words, code, said)
+        token = _token(Path(log))
+        return next((line.split()[0] for line in said.splitlines() if line.endswith(f" {token}")), None)
 
     def states(self, job_ids: Sequence[str]) -> dict[str, str]:
         """By squeue; tells of jobs that wait for what will not come."""
@@ -81,12 +94,17 @@ class SlurmExecutor(Lasting):
 
     def last_words(self, job: SubmittedJobInfo) -> str:
         """Slurm's for the end, where it ended the job, and the last of its log."""
-        ended_by = (read_json(self.runs(job.job).state.job) or {}).get("ended_by", {}).get(job.external_jobid)
+        ended_by = self.runs(job.job).noted("ended_by").get(job.external_jobid)
         return f"{ended_by}, " * bool(ended_by) + last_line(tail(job.aux["log"]))
 
-    def reason_of_end(self, job: SubmittedJobInfo, state: str) -> str | None:
+    def end_of(self, job: SubmittedJobInfo, state: str) -> End:
         """Slurm's state says it: TIMEOUT, OUT_OF_MEMORY, NODE_FAIL."""
-        return state if state not in ("FAILED", "forgotten") else None
+        return End(state if state not in ("FAILED", "forgotten") else None)
 
     def clean_old_logs(self) -> None:
         """Keep them: the records of runs name them."""
+
+
+def _token(log: Path) -> str:
+    """What the job with this log is called, and no other."""
+    return f"warmscale-{log.parent.name}-{log.stem}"

@@ -1,17 +1,24 @@
 """When the batch job that this process runs in will be killed. Standard library only.
 
-LSF tells a job neither its limit nor when it began, and Slurm only since 23: the limit is what was asked for, and the
-job began when the oldest of our ancestors did that has the job's id in its environment.
+In their environment LSF tells jobs neither their limit nor when they began, and Slurm only since 23: the limit is what
+was asked for, and the job began when the oldest of our ancestors did that has the job's id in its environment. LSF is
+asked besides: unless its ABS_RUNLIMIT is set, the minutes of -W are those of a host of average speed.
 """
 
 from __future__ import annotations
 
 import os
+import re
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
+from .ask import answer
+
 JOB_IDS = ("LSB_JOBID", "SLURM_JOB_ID")
 """Variables in which a scheduler tells a job its id."""
+ASKING_SEC = 20.0
+"""For LSF to say how much time is left; on many sites compute nodes cannot ask."""
 
 
 def job_id(environment: Mapping[str, str]) -> str | None:
@@ -32,7 +39,18 @@ def job_ends(environment: Mapping[str, str], walltime_min: float | None) -> floa
         return float(told)
     if not walltime_min or job_id(environment) is None:
         return None
-    return _job_began(environment) + 60 * walltime_min
+    asked, left = _job_began(environment) + 60 * walltime_min, _minutes_left(environment)
+    if left is None or asked < time.time() + 60 * (left + 1):  # whole minutes are told
+        return asked
+    return time.time() + 60 * left
+
+
+def _minutes_left(environment: Mapping[str, str]) -> int | None:
+    """Minutes until LSF ends this job; None where it does not say, or the scheduler is another one."""
+    job = environment.get("LSB_JOBID")
+    _, said = answer(["bjobs", "-noheader", "-o", "time_left", job], timeout_sec=ASKING_SEC) if job else (0, "")
+    found = re.search(r"^(\d+):(\d+)(?::\d+)? *L\s*$", said, re.MULTILINE)  # X and E: of an estimate, which ends no job
+    return 60 * int(found[1]) + int(found[2]) if found else None
 
 
 def _job_began(environment: Mapping[str, str]) -> float:

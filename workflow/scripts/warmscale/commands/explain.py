@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ..cluster.resources import Place
     from ..cluster.site import Site
     from ..study import Run, Study
+    from ..study.planned import StudyPlan
 
 TRAIN = Path(__file__).resolve().parents[2] / "train.py"
 EXPLANATION = """\
@@ -42,7 +43,7 @@ def add_parser(commands: Any) -> None:
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--profile", metavar="NAME", help="profile whose site.yaml is meant; default: this machine")
     which.add_argument("--site", type=Path, metavar="FILE", help="the site file itself")
-    parser.add_argument("--nodes", type=int, metavar="N", help="on so many nodes, whatever config and site say")
+    parser.add_argument("--nodes", type=int, metavar="N", help="on so many nodes, whatever config, site and plan say")
     parser.set_defaults(command=run)
 
 
@@ -53,6 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
     from ..cluster.resources import place_on
     from ..cluster.site import SiteError, load_site, site_of_profile
     from ..study import StudyError
+    from ..study.planned import PlanFileError, read_plan
 
     if arguments.nodes is not None and arguments.nodes < 1:
         raise UserError(f"--nodes is {arguments.nodes}, must be at least 1")
@@ -61,13 +63,26 @@ def run(arguments: argparse.Namespace) -> int:
         site = load_site(site_file)
         study = _study(arguments.configfile, site)
         chosen = study.runs[find_run_id(arguments.run, study)]
-        place = place_on(site, study.where(chosen, arguments.nodes))
-    except (SiteError, PlacementError) as error:
+        plan = read_plan(Path(site.results, study.name))
+        job = plan.jobs.get(chosen.run_id) if plan and arguments.nodes is None else None
+        place = place_on(site, *(job or (study.where(chosen, arguments.nodes), None)))
+    except (SiteError, PlacementError, PlanFileError) as error:
         raise UserError(str(error)) from error
     except StudyError as error:
         raise UserError("\n".join(f"{arguments.configfile}: {line}" for line in error.lines)) from error
-    print("\n".join(explained(study, chosen, site, place, arguments.configfile, site_file)))
+    of_plan = _of_plan(plan, chosen.run_id, is_followed=job is not None) if plan else ""
+    print("\n".join(explained(study, chosen, site, place, arguments.configfile, site_file, of_plan)))
     return 0
+
+
+def _of_plan(plan: StudyPlan, run_id: str, *, is_followed: bool) -> str:
+    """What a plan says of a run; not followed where --nodes has the last word on a run that is to be done."""
+    if run_id in plan.jobs:
+        then = "nodes and walltime are the plan's" if is_followed else "but --nodes has the last word"
+        return f"planned, priority {plan.priorities[run_id]}; {then}"
+    if plan.decisions.get(run_id) == "finished":
+        return "done before it was made"
+    return "left out: no call carries it out as long as the plan is in force"
 
 
 def find_run_id(beginning: str, study: Study) -> str:
@@ -91,9 +106,9 @@ def find_run_id(beginning: str, study: Study) -> str:
 
 
 def explained(
-    study: Study, run: Run, site: Site, place: Place, config_file: Path, site_file: Path | None
+    study: Study, run: Run, site: Site, place: Place, config_file: Path, site_file: Path | None, of_plan: str
 ) -> Iterator[str]:
-    """All lines about a run."""
+    """All lines about a run; of_plan: what a plan says of it."""
     from ..cluster.launchers import rank_script
     from ..records import StateFolder
 
@@ -101,11 +116,13 @@ def explained(
     state = StateFolder(Path(site.results, study.name, "state", run.run_id))
     a_rank = run.recipe.workers // where.ranks
     images = run.recipe.batchnorm_batch_size or run.worker_batch_size
-    minutes = site.walltime_min(where.nodes)
+    minutes = place.job.get("runtime")
     paused = f"; a run pauses {site.margin_sec} s before and goes on in its next job" if minutes else ""
     kind = {"lsf": f"LSF, style {site.style}", "slurm": "Slurm", "local": "this machine"}[site.scheduler]
     yield f"run         {run.run_id}"
     yield f"study       {study.name}, {', '.join(study.experiments_of(run.run_id))}"
+    if of_plan:
+        yield f"plan        {of_plan}"
     yield f"site        {kind}{f', {site_file}' if site_file else ''}"
     yield f"where       {_counted(where.nodes, 'node')} x {_counted(where.ranks_per_node, 'rank')} = {where.ranks}"
     yield f"each node   {_counted(share.cores, 'core')}, {_counted(share.gpus, 'GPU')}"
@@ -147,13 +164,13 @@ def _submission(
         name=f"{study.name}:{run.run_id}",
         log=Path(site.results, study.name, "logs", f"{run.run_id}.log").absolute(),
         cwd=Path.cwd(),
-        walltime_min=site.walltime_min(place.where.nodes),
+        walltime_min=place.job.get("runtime"),
         command=shlex.join([*words, f"{site.results}/{study.name}/runs/{run.run_id}/run.json"]),
     )
 
 
 def _launch(place: Place, script: Path) -> Iterator[str]:
-    from ..cluster.launchers import launch_command
+    from ..cluster.launchers import launch_commands
 
     plan = place.plan
     if plan.launcher == "local":
@@ -162,8 +179,9 @@ def _launch(place: Place, script: Path) -> Iterator[str]:
         return
     hosts = " ".join(f"HOST{number}" for number in range(1, plan.nodes + 1))
     environment = {name: value for name, value in os.environ.items() if not name.startswith("LSB_")}
-    words = launch_command(plan, script.absolute(), environment | {"LSB_HOSTS": hosts, "LSB_JOBID": "JOB"}, port="PORT")
-    yield shlex.join(words)
+    first, *others = launch_commands(plan, script.absolute(), environment | {"LSB_HOSTS": hosts}, port="PORT")
+    last = f"  # and so on, to {plan.nodes - 1} on HOST{plan.nodes}" if others else ""
+    yield f"{shlex.join(first)}{last}"
 
 
 def _command(study: Study, run: Run, site: Site) -> list[str]:

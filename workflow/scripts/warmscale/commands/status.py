@@ -35,7 +35,9 @@ def add_parser(commands: Any) -> None:
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--study", metavar="NAME", help="name of the study; default: every study under RESULTS")
     which.add_argument("--configfile", type=Path, metavar="FILE", help="config of the study")
-    parser.add_argument("--results", type=Path, default=Path("results"), help="folder of all studies (results)")
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("--results", type=Path, default=Path("results"), help="folder of all studies (results)")
+    where.add_argument("--profile", metavar="NAME", help="profile whose site.yaml says where that folder is")
     parser.add_argument("--all", action="store_true", help="a row for every run, however many there are")
     parser.add_argument(
         "--failed", action="store_true", help="only what failed or is missing, with the end of each log"
@@ -62,6 +64,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Show a study once, or until the user has seen enough."""
     from ..monitoring.terminal import write_lines
 
+    if arguments.profile:
+        arguments.results = _results_of(arguments.profile)
     try:
         if arguments.watch is None:
             lines, code, _ = _look(arguments, _planned(arguments))
@@ -72,6 +76,18 @@ def run(arguments: argparse.Namespace) -> int:
     except BrokenPipeError:  # `| head` has seen enough; what is still to be flushed goes nowhere
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+
+
+def _results_of(profile: str) -> Path:
+    """Folder of all studies on the site of a profile; raises UserError where it has no valid one."""
+    from ..cli import UserError
+    from ..cluster.site import SiteError, load_site
+    from ..diagnosis.places import find_site
+
+    try:
+        return Path(load_site(find_site(profile, None)).results)
+    except SiteError as error:
+        raise UserError("\n".join(error.lines)) from error
 
 
 def _watch(arguments: argparse.Namespace) -> int:
@@ -159,7 +175,7 @@ def _folders(arguments: argparse.Namespace) -> list[str]:
             raise UserError(f"{arguments.study} is no study under {arguments.results}{hint}")
         return [f"{arguments.results}/{arguments.study}"]
     if not found:
-        raise UserError(f"no study under {arguments.results} yet; name the config of one with --configfile")
+        raise UserError(f"no study under {arguments.results} yet; name its config (--configfile) or site (--profile)")
     return found
 
 

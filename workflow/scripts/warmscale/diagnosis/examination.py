@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,6 +55,10 @@ class Doctor:
     site: Site
     site_file: Path | None
     study: Study
+    need: storage.Need | None = None
+    """What the study takes up, once that is known."""
+    quotas: list[quota.Quota] = dataclasses.field(default_factory=list)
+    """What this host tells of them."""
 
     def examine(self, can_start: bool) -> None:
         """Folders, data, and the job; then the report."""
@@ -73,6 +78,7 @@ class Doctor:
             patience = {"wait_min": self.arguments.wait, "patience_sec": self.arguments.patience}
             trial = Trial(self.findings, self.site, self.study, self.results, here, **patience)
             facts = trial.carry_out(chosen or None, self.arguments.nodes, look if has_data else None)
+            self.findings.check("quota on nodes", self._quotas_of_job, facts)
         if can_write:
             self._report(facts)
 
@@ -101,10 +107,18 @@ class Doctor:
             reason = f"{type(error).__name__}: {error}"
             yield warn("space", f"the size of the model is not known here, {size(WEIGHTS_BYTES)} are assumed: {reason}")
             weights = WEIGHTS_BYTES
-        need = self._need(places.jobs_at_a_time(self.site_file, self.site), weights)
+        self.need = need = self._need(places.jobs_at_a_time(self.site_file, self.site), weights)
         yield from storage.room(self.folder, need)
-        kind, mount = storage.mount_of(self.folder.resolve(), Path("/proc/self/mountinfo").read_text())
-        yield from quota.quotas(self.folder, kind, mount, need)
+        self.quotas = quota.quotas_on(self.folder)
+        yield from quota.quota_lines(self.quotas, need)
+
+    def _quotas_of_job(self, facts: Mapping[str, Any]) -> Lines:
+        """Of file systems whose quotas only nodes tell."""
+        told = [quota.Quota(**row) for row in (facts.get("first_host") or {"quotas": []})["quotas"]]
+        here = {known.where for known in self.quotas}
+        new = [each for each in told if each.where not in here]
+        if new and self.need:
+            yield from quota.quota_lines(new, self.need, "quota on nodes")
 
     def _weights_bytes(self) -> int:
         models = {run.recipe.model for run in self.study.runs.values()}

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 
 from ..cluster import lsf, slurm
 from ..cluster.ask import RefusedError
+from ..cluster.job_shell import FIND_CACHES, in_job
+from ..cluster.lsf_jobs import output_in
 from .findings import ask
 from .on_nodes import CheckFolder
 
@@ -55,6 +57,7 @@ def command(folder: CheckFolder) -> list[str]:
 def submission(site: Site, where: Where, folder: CheckFolder, study: str, walltime_min: int) -> list[str]:
     """Words of bsub or sbatch, as for a run."""
     words = lsf.bsub_words if site.scheduler == "lsf" else slurm.sbatch_words
+    line = shlex.join(command(folder))
     return words(
         site,
         where=where,
@@ -62,7 +65,7 @@ def submission(site: Site, where: Where, folder: CheckFolder, study: str, wallti
         log=folder.path / "job.log",
         cwd=Path.cwd(),
         walltime_min=walltime_min,
-        command=shlex.join(command(folder)),
+        command=in_job(line) if site.scheduler == "lsf" else f"{FIND_CACHES}\n{line}",
     )
 
 
@@ -189,7 +192,7 @@ def last_words(log: Path) -> str:
     """The last line of a log that speaks of an error, else its last one; LSF's own report left out."""
     if not log.exists():
         return f"{log} is not there"
-    lines = [line.strip() for line in lsf.output_in(log.read_text(errors="replace")).splitlines() if line.strip()]
+    lines = [line.strip() for line in output_in(log.read_text(errors="replace")).splitlines() if line.strip()]
     loud = [line for line in lines if _is_loud(line)]
     last = (loud or lines or ["it is empty"])[-1]
     return f"{last[:300]}; see {log}"

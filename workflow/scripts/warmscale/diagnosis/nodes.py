@@ -43,7 +43,29 @@ def node_lines(ranks: Sequence[Fact], folder: CheckFolder, plan: LaunchPlan) -> 
         yield ok("clocks", f"at most {max(map(abs, offsets.values())):.2f} s from that of the file system")
     if wrong := next(((fact["host"], fact["wrong_packages"]) for fact in known if fact["wrong_packages"]), None):
         yield fail("packages on nodes", f"{wrong[0]}: {'; '.join(wrong[1])}; mend `python`, `setup` or the container")
+    if plan.nodes > 1:
+        yield from name_lines(known, all(fact["stage"] == "done" for fact in ranks))
     yield from _disks(known)
+
+
+def name_lines(known: Sequence[Fact], have_met: bool) -> Lines:
+    """How gloo, which listens where the name of its host points, can be reached from other hosts."""
+    facts = {fact["host"]: fact for fact in known if not (fact["is_named"] or fact["chosen_network"])}
+    how = "GLOO_SOCKET_IFNAME and NCCL_SOCKET_IFNAME under `environment` in site.yaml"
+    lost = [host for host, fact in facts.items() if not fact["networks"]]
+    if lost and not have_met:
+        yield fail("names", f"{some(lost)}: loopback is the only network there; ask the site, or choose one by {how}")
+    elif facts:
+        taken = some(map(_taken_on, facts.values()))
+        yield warn("names", f"hosts whose own name is loopback to them, and what ranks take: {taken}; else {how}")
+    elif known:
+        yield ok("names", "each host's own name is an address that others can reach, or a network is chosen")
+
+
+def _taken_on(fact: Fact) -> str:
+    """The host, and its network that ranks choose by themselves."""
+    name, address = next(iter(fact["networks"].items()), ("loopback", "no other"))
+    return f"{fact['host']} {name} ({address})"
 
 
 def _disks(known: Sequence[Fact]) -> Lines:

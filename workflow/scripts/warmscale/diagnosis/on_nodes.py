@@ -22,6 +22,7 @@ from ..cluster.walltime import job_ends, job_id
 from ..records import StateFolder, read_json, write_json
 from ..training.processes import run_ranks
 from ..training.signals import Stop
+from . import first_host
 
 RANK_PROGRAM = Path(__file__).resolve().parents[2] / "check_rank.py"
 MARGIN_SEC = 30.0
@@ -43,6 +44,11 @@ class CheckFolder:
     def parent(self) -> Path:
         """Where the job runs, written as soon as it does."""
         return self.path / "parent.json"
+
+    @property
+    def first_host(self) -> Path:
+        """What the host of the job's own command has for it."""
+        return self.path / "first_host.json"
 
     @property
     def done(self) -> Path:
@@ -78,6 +84,7 @@ def check_nodes(path: Path) -> int:
     plan = LaunchPlan.from_json(check["plan"])
     facts = {"host": socket.gethostname(), "pid": os.getpid(), "job_id": job_id(os.environ), "began": time.time()}
     write_json(folder.parent, {**facts, "hosts": hosts_of_job(os.environ)})
+    write_json(folder.first_host, first_host.look(check["scheduler"], folder.path))
     folder.started.mkdir(exist_ok=True)
     # each shell leaves its name: a host on which none starts is what launchers are silent about
     mark = f'[ ! -f "$0" ] || : > {shlex.quote(str(folder.started))}/"$HOSTNAME-$$"'

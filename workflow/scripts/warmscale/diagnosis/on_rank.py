@@ -14,11 +14,13 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from ..cluster.addresses import leads_away, networks
 from ..cluster.discovery import Rank
 from ..records import write_json
 from .findings import ask
 from .on_nodes import CheckFolder
 from .software import requirements, wrong_packages
+from .storage import why_not_writable
 
 MEETING_SEC = 150
 """Ranks of a run wait longer for each other; that they never meet is said sooner here."""
@@ -95,20 +97,12 @@ def _host_facts(folder: CheckFolder) -> dict[str, Any]:
         "wrong_packages": wrong_packages(requirements()),
         "clock_offset_sec": offset,
         "node_local": local,
-        "node_local_error": _why_not_writable(Path(local)) if local else None,
+        "node_local_error": why_not_writable(Path(local)) if local else None,
+        "is_named": leads_away(socket.gethostname()),
+        "networks": networks(),
+        "chosen_network": os.environ.get("GLOO_SOCKET_IFNAME"),
         "unknown_launcher": next((name for name in ("PMI_RANK", "PMIX_RANK") if name in os.environ), None),
     }
-
-
-def _why_not_writable(folder: Path) -> str | None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / f".warmscale-{os.getpid()}"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        return error.strerror
-    return None
 
 
 def _device_facts(torch: Any, device: Any, rank: Rank) -> dict[str, Any]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import getpass
 import re
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from .findings import Lines, ask, fail, ok, size, warn
-from .storage import Need
+from .storage import MOUNTS, Need, mount_of
 
 
 @dataclass(frozen=True)
@@ -23,13 +24,18 @@ class Quota:
     limit_files: int
 
 
-def quotas(folder: Path, kind: str, mount: str, need: Need) -> Lines:
-    """Lines about the quota of this user on a file system of some kind."""
-    found = [quota for quota in _asked(folder, kind) if mount.startswith(quota.where) or kind in ("lustre", "gpfs")]
+def quotas_on(folder: Path) -> list[Quota]:
+    """Quotas of this user on the file system of a folder, as far as this host can be asked for them."""
+    kind, mount = mount_of(folder.resolve(), MOUNTS.read_text())
+    return [quota for quota in _asked(folder, kind) if mount.startswith(quota.where) or kind in ("lustre", "gpfs")]
+
+
+def quota_lines(found: Sequence[Quota], need: Need, what: str = "quota") -> Lines:
+    """Lines about quotas; one where there are none."""
     if not found:
-        yield ok("quota", f"none is told for {mount}")
+        yield ok(what, "none is told on this host")
     for quota in found:
-        yield _judged(quota, need)
+        yield _judged(quota, need, what)
 
 
 def _asked(folder: Path, kind: str) -> list[Quota]:
@@ -69,7 +75,7 @@ def rows_of_mmlsquota(text: str) -> list[Quota]:
     return found
 
 
-def _judged(quota: Quota, need: Need):
+def _judged(quota: Quota, need: Need, what: str):
     bytes_left = quota.limit_bytes - quota.used_bytes if quota.limit_bytes else None
     files_left = quota.limit_files - quota.used_files if quota.limit_files else None
     left = [
@@ -80,6 +86,6 @@ def _judged(quota: Quota, need: Need):
     short = (bytes_left is not None and bytes_left < need.bytes) or (files_left is not None and files_left < need.files)
     if short:
         needs = f"the study needs about {size(need.bytes)} in {need.files:,} files"
-        return fail("quota", f"{text}; {needs}: delete something, or ask for more")
+        return fail(what, f"{text}; {needs}: delete something, or ask for more")
     tight = bytes_left is not None and bytes_left < 2 * need.bytes
-    return warn("quota", f"{text}; the study needs more than half of it") if tight else ok("quota", text)
+    return warn(what, f"{text}; the study needs more than half of it") if tight else ok(what, text)

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from .findings import Lines, fail, ok, size, warn
 
+MOUNTS = Path("/proc/self/mountinfo")
 PROBE_BYTES = 4 * 2**20
 IN_MEMORY = ("tmpfs", "ramfs", "devtmpfs")
 SHARED = ("nfs", "nfs4", "lustre", "gpfs", "beegfs", "ceph", "cifs", "smb3", "afs", "panfs", "wekafs", "9p", "pvfs2")
@@ -66,10 +67,22 @@ def writable(folder: Path) -> Lines:
         yield ok(what, f"{folder.absolute()} can be written")
 
 
+def why_not_writable(folder: Path) -> str | None:
+    """What the system says against a file in this folder, which is made if it is not there; None where nothing."""
+    probe = folder / f".warmscale-{os.getpid()}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        return error.strerror
+    return None
+
+
 def shared(folder: Path, several_hosts: bool, mounts: str | None = None) -> Lines:
     """Whether other hosts can see a folder, from the kind of its file system."""
     what = "file system"
-    kind, mount = mount_of(folder.resolve(), mounts or Path("/proc/self/mountinfo").read_text())
+    kind, mount = mount_of(folder.resolve(), mounts or MOUNTS.read_text())
     where = f"{folder}: {kind}, mounted at {mount}"
     if not several_hosts:
         is_lost = kind in IN_MEMORY

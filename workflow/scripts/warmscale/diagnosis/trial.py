@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ..cluster.placement import PlacementError
 from ..cluster.site import Site, SiteError
 from ..records import read_json, write_atomic, write_json
-from . import job, meeting, places, steps
+from . import first_host, job, meeting, places, steps
 from .dataset import Look, look_at
 from .findings import Findings, fail, ok, warn
 from .on_nodes import CheckFolder
@@ -89,6 +89,7 @@ class Trial:
             "settings": places.settings_of(self.study),
             "index": index and str(index),
             "root": root and str(root),
+            "scheduler": self.site.scheduler,
             "walltime_min": 0 if self.here else self._minutes(tried),
             "steps": STEPS,
             "steps_sec": STEPS_SEC,
@@ -113,10 +114,12 @@ class Trial:
         return index, root.resolve()
 
     def _read(self, tried: places.Try, folder: CheckFolder) -> dict[str, Any]:
-        met = meeting.Met(folder, tried.plan)
+        met, first = meeting.Met(folder, tried.plan), read_json(folder.first_host)
+        if first:
+            self.findings.check("first host", first_host.first_host_lines, first, self.site.scheduler)
         if folder.parent.exists():
             self.findings.check("ranks", meeting.meeting_lines, met)
             real = self.study.where(tried.run)
             self.findings.check("training", steps.step_lines, folder, tried.run, STEPS, tried.where, self.site, real)
         trained = [read_json(path) for path in sorted((folder.path / "steps").glob("*.json"))]
-        return {"run_id": tried.run.run_id, "ranks": met.ranks, "steps": trained}
+        return {"run_id": tried.run.run_id, "first_host": first, "ranks": met.ranks, "steps": trained}

@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import os
-import signal
 import socket
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ..cluster.hosts import host_at_fault, named
+from ..cluster.lsf import hosts_of_job
 from ..cluster.walltime import job_id, node_name
 from ..records import StateFolder, append_line, read_json, read_lines, write_json
-from .memory_advice import after_kill, situation_of
+from .endings import LATE_SEC, Exit, ending_of
 from .policy import why_given_up
-from .signals import STOP_SIGNALS
-
-LATE_SEC = 60.0
-"""A parent that was last heard of so shortly before its deadline, or after it, was killed at the walltime."""
 
 ENDED_BY = {
     "TERM_RUNLIMIT": "walltime",
@@ -29,22 +25,19 @@ ENDED_BY = {
     "OUT_OF_MEMORY": "out_of_memory",
 }
 """Failure class of a job that its scheduler ended with these words."""
-
-
-@dataclass(frozen=True)
-class Exit:
-    """How the processes of an attempt ended."""
-
-    codes: Sequence[int]
-    died: Mapping[int, int]
-    """{rank: signal} of ranks that were killed, and not from here; empty where a launcher stands in between."""
-    stop_requested: bool
-    timed_out: bool
-    """They did not pause in time, and were killed from here."""
-    lacked_memory: bool
-    """The kernel killed processes for want of memory meanwhile, or the launcher's last words are of that."""
-    last_words: str
-    """The last line that a launcher printed, or a rank that did not come to its own log."""
+BY_ITS_HOST = (
+    None,  # killed from outside, and the scheduler does not say that it was its doing
+    "TERM_ZOMBIE",
+    "TERM_UNKNOWN",
+    "TERM_EXTERNAL_SIGNAL",
+    "TERM_REMOVE_HUNG_JOB",
+    "TERM_PRE_EXEC_FAIL",
+    "TERM_CWD_NOTEXIST",
+    "NODE_FAIL",
+    "BOOT_FAIL",
+    "LAUNCH_FAILED",
+)
+"""Words for ends by which another host may do better."""
 
 
 def begin(
@@ -74,8 +67,11 @@ def begin(
 
 def end(state: StateFolder, attempt: Mapping[str, Any], exited: Exit, settings: Mapping[str, Any]) -> dict[str, Any]:
     """Record how an attempt with these settings of the trainer ended, and return the record."""
-    ending = _ending(state, attempt, exited, settings)
-    record = {**attempt, "ended": time.time(), "steps_done": steps_done(state), **ending}
+    ending = ending_of(state, attempt, exited, settings)
+    lost_host = host_at_fault(ending, attempt, os.environ)
+    host, _ = ending.pop("host", None), ending.pop("peers", None)
+    hosts = {"rank_host": host and named(host, hosts_of_job(os.environ)), "lost_host": lost_host}
+    record = {**attempt, "ended": time.time(), "steps_done": steps_done(state), **ending, **hosts}
     record = _append(state, record)
     for left_over in (state.attempt, state.stop, state.meeting(attempt["number"])):
         left_over.unlink(missing_ok=True)
@@ -84,24 +80,34 @@ def end(state: StateFolder, attempt: Mapping[str, Any], exited: Exit, settings: 
 
 def record_lost(state: StateFolder) -> dict[str, Any] | None:
     """Give an attempt whose parent was killed its line: it ended when it was last heard of."""
-    lost = read_json(state.attempt)
-    if lost is None:
+    if not state.attempt.exists():
         return None
-    record = None
-    if lost["number"] > len(read_lines(state.attempts)):
-        heard = max((read_json(state.progress) or {}).get("time", 0.0), lost["started"])
-        told = _told_by_scheduler(state, lost)
-        late = lost.get("deadline") and heard > lost["deadline"] - LATE_SEC
-        ending = {
-            "state": "killed",
-            "failure_class": ENDED_BY.get(told, "walltime" if late else "node"),
-            "failure": f"killed with its parent on {lost['host']}{f' ({told})' if told else ''}",
-            "rank": None,
-        }
-        record = _append(state, {**lost, "ended": heard, "steps_done": steps_done(state), **ending})
+    lost = unrecorded(state)
+    record = _append(state, lost) if lost else None
     for left_over in (state.attempt, state.stop):
         left_over.unlink(missing_ok=True)
     return record
+
+
+def unrecorded(state: StateFolder) -> dict[str, Any] | None:
+    """What is known of an attempt whose parent was killed, or goes on, and that has no line yet."""
+    lost = read_json(state.attempt)
+    if lost is None or lost["number"] <= len(read_lines(state.attempts)):
+        return None
+    heard = max((read_json(state.progress) or {}).get("time", 0.0), lost["started"])
+    told = _told_by_scheduler(state, lost, "ended_by")
+    late = lost.get("deadline") and heard > lost["deadline"] - LATE_SEC
+    record = {
+        **lost,
+        "ended": heard,
+        "steps_done": steps_done(state),
+        "state": "killed",
+        "failure_class": ENDED_BY.get(told, "walltime" if late else "node"),
+        "failure": f"killed with its parent on {lost['host']}{f' ({told})' if told else ''}",
+        "rank": None,
+    }
+    only = lost.get("node") if lost["nodes"] == 1 else _told_by_scheduler(state, lost, "lost_hosts")
+    return record | {"lost_host": only if told in BY_ITS_HOST and is_of_a_host(record) else None}
 
 
 def record_unstarted(
@@ -109,6 +115,7 @@ def record_unstarted(
 ) -> dict[str, Any]:
     """Record what only the master knows of a batch job: that nothing of ours began in it, or why it was ended."""
     now, done = time.time(), steps_done(state)
+    told = _told_by_scheduler(state, {"job_id": job}, "ended_by")
     return _append(
         state,
         {
@@ -126,13 +133,19 @@ def record_unstarted(
             "failure_class": failure_class,
             "failure": failure,
             "rank": None,
+            "lost_host": node if failure_class == "node" and told in BY_ITS_HOST else None,
         },
     )
 
 
-def _told_by_scheduler(state: StateFolder, lost: Mapping[str, Any]) -> str | None:
-    """Why the scheduler ended the job of an attempt, where the master heard of it."""
-    return (read_json(state.job) or {}).get("ended_by", {}).get(lost.get("job_id"))
+def is_of_a_host(attempt: Mapping[str, Any]) -> bool:
+    """Whether an attempt that failed may do better on other hosts."""
+    return attempt.get("failure_class") in ("node", "communication")
+
+
+def _told_by_scheduler(state: StateFolder, lost: Mapping[str, Any], what: str) -> str | None:
+    """What the scheduler said of the end of an attempt's job, where the master heard of it."""
+    return ((read_json(state.job) or {}).get(what) or {}).get(lost.get("job_id"))
 
 
 def lost_to_walltime(attempt: Mapping[str, Any]) -> bool:
@@ -154,49 +167,3 @@ def _append(state: StateFolder, record: dict[str, Any]) -> dict[str, Any]:
         record = {**record, "state": "failed", "failure_class": record["failure_class"] or "unknown", "failure": reason}
     append_line(state.attempts, record)
     return record
-
-
-def _ending(
-    state: StateFolder, attempt: Mapping[str, Any], exited: Exit, settings: Mapping[str, Any]
-) -> dict[str, Any]:
-    """State of the run after an attempt, with class, reason and rank of what went wrong, and what is known of it."""
-    nothing = {"failure_class": None, "failure": None, "rank": None}
-    if outcome := read_json(state.outcome):
-        return {"state": outcome["state"], **nothing}
-    reason = {name: value for name, value in (read_json(state.failure) or nothing).items() if name != "trying"}
-    if (read_json(state.progress) or {}).get("state") == "paused":
-        reason = {**nothing, "failure_class": _pause(attempt, exited)}
-    elif reason["failure_class"] == "out_of_memory":
-        pass
-    elif exited.lacked_memory and reason["failure_class"] in (None, "communication"):
-        speed = (read_json(state.environment) or {}).get("speed", {})
-        known = {"workers_per_pass": speed.get("workers_per_pass", 1)}
-        situation = situation_of(read_json(state.content), settings, attempt["world_size"], **known)
-        reason = after_kill([*exited.died], situation)
-    elif exited.timed_out:
-        reason = _because("walltime", "the ranks did not pause in time, and were killed")
-    elif killed := _killed(exited):  # what the other ranks say then, follows from it
-        names = ", ".join(f"rank {rank} by {signal.Signals(number).name}" for rank, number in killed.items())
-        reason = _because("node", f"killed: {names}", min(killed))
-    elif exited.stop_requested and reason["failure_class"] in (None, "communication"):  # before they heard of it
-        reason = {**nothing, "failure_class": _pause(attempt, exited)}
-    elif reason["failure_class"] is None:
-        reason = _because("unknown", f"ended with exit codes {list(exited.codes)}: {exited.last_words}")
-    return {"state": "paused", **reason}
-
-
-def _killed(exited: Exit) -> dict[int, int]:
-    """Ranks that were killed, but for those that a request to stop met before they could hear it."""
-    return {
-        rank: number for rank, number in exited.died.items() if not (exited.stop_requested and number in STOP_SIGNALS)
-    }
-
-
-def _because(failure_class: str, failure: str, rank: int | None = None) -> dict[str, Any]:
-    return {"failure_class": failure_class, "failure": failure, "rank": rank}
-
-
-def _pause(attempt: Mapping[str, Any], exited: Exit) -> str | None:
-    """Class of a pause: the walltime where no one asked for it, or shortly before it."""
-    deadline = attempt["deadline"]
-    return "walltime" if deadline and (not exited.stop_requested or time.time() > deadline - LATE_SEC) else None

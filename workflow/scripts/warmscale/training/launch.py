@@ -18,6 +18,7 @@ from ..cluster.walltime import job_id
 from ..records import StateFolder, read_json, read_lines, write_json
 from ..study.run import canonical_json
 from . import attempts
+from .last_word import await_word
 from .memory_text import advice_lines
 from .processes import Ranks, run_ranks
 from .provenance import image_facts
@@ -129,6 +130,8 @@ def _attempt(launch: Launch, held: lease.Lease, stop: Stop, ranks: Ranks | None)
     if not lease.is_current(held.path):  # suspended for so long that another copy took over: the state is not ours now
         _say(f"{launch.run_id}: duplicate: another copy took over from this one")
         return "duplicate"
+    if plan.launcher != "local":
+        await_word(state)
     record = attempts.end(state, attempt, exited, launch.settings)
     if record["failure"]:
         _say(f"{launch.run_id}: {record['failure_class']}: {record['failure']}; see {state.log(record['rank'] or 0)}")

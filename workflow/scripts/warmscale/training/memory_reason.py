@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from ..cluster.hosts import own_host
 from ..records import StateFolder, read_json, write_json
 from .memory import asked_mib, host_limit, is_of_host, process_mib
 from .memory_advice import advise
@@ -38,6 +39,7 @@ def leave_reason(
     let_go(error)
     memory = measure(error, device, training)
     reason = {"failure_class": "out_of_memory", "failure": failure_line(rank, memory), "rank": rank, "memory": memory}
+    reason["host"] = own_host(os.environ)
     if not write_first(state.failure, {**reason, "trying": True}):
         _wait_for_advice(state, deadline)
         return

@@ -16,8 +16,8 @@ def why_given_up(attempts: Sequence[Mapping[str, Any]]) -> str | None:
     """Why there is no further attempt after the last of these; None where there is one.
 
     Resuming is unlimited while it progresses: two attempts in a row that add no step end it. Attempts before the last
-    one that gave up belong to an earlier command. One that was asked to stop tells nothing of the run, but for ten of
-    them in a row before the first step: whoever asks so often is a scheduler.
+    one that gave up belong to an earlier command. One that was asked to stop before it added a step tells nothing of
+    the run, but for ten of them in a row: whoever asks so often is a scheduler.
     """
     last = attempts[-1]
     if last["failure_class"] in PERMANENT:
@@ -25,7 +25,7 @@ def why_given_up(attempts: Sequence[Mapping[str, Any]]) -> str | None:
     all_current = _since_given_up(attempts)
     if len(all_current) >= MOST_STOPS and not any(_progresses(attempt) for attempt in all_current[-MOST_STOPS:]):
         return f"{MOST_STOPS} attempts in a row were ended before they added a step"
-    current = [attempt for attempt in all_current if not was_asked_to_stop(attempt)]
+    current = [attempt for attempt in all_current if _progresses(attempt) or not was_asked_to_stop(attempt)]
     if len(current) < 2 or any(_progresses(attempt) for attempt in current[-2:]):
         return None
     return f"two attempts in a row added no step: {last['failure'] or last['failure_class'] or 'killed'}"

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Protocol
 
 from ..cluster.gpus import NoGpuError, reserved
-from ..cluster.launchers import LaunchError, LaunchPlan, launch_command, rank_script
+from ..cluster.launchers import LaunchError, LaunchPlan, launch_commands, rank_script
+from ..cluster.ports import PortError, reserved_port
 from ..records import StateFolder, write_atomic, write_json
 from .attempts import Exit
 from .memory import killed_for_memory, oom_kills, tells_of_memory
@@ -24,7 +25,7 @@ from .signals import LAUNCHER_PID, PAUSED_EXIT_CODE, Stop, end_with_parent, send
 GRACE_SEC = 10.0
 """For ranks to end by themselves after another one failed: the reason that they leave is worth waiting for."""
 LAUNCHER_GRACE_SEC = 60.0
-"""For a launcher to end after one of its ranks left a reason to give up."""
+"""For launchers to end after one of them failed, or after a rank left a reason to give up."""
 END_SEC = 3.0
 """From being asked to end to being killed."""
 POLL_SEC = 0.05
@@ -58,12 +59,16 @@ def run_ranks(
     ranks: Ranks | None = None,
 ) -> Exit:
     """Start all ranks, pass requests to stop on, and wait; what still runs at `kill_at` (Unix time) is killed."""
-    if not (plan.shares_node and plan.gpus_per_node):
-        return _run(plan, command, state, stop, kill_at, ranks, {})
+    devices, port = {}, None
     try:
-        with reserved(plan.gpus_per_node, os.environ, give_up=lambda: stop.requested) as gpus:
-            return _run(plan, command, state, stop, kill_at, ranks, {"CUDA_VISIBLE_DEVICES": ",".join(gpus)})
-    except NoGpuError as error:
+        with contextlib.ExitStack() as held:
+            if plan.shares_node and plan.gpus_per_node:
+                gpus = held.enter_context(reserved(plan.gpus_per_node, os.environ, give_up=lambda: stop.requested))
+                devices = {"CUDA_VISIBLE_DEVICES": ",".join(gpus)}
+            if plan.launcher == "blaunch":
+                port = held.enter_context(reserved_port())
+            return _run(plan, command, state, stop, kill_at, ranks, devices, port)
+    except (NoGpuError, PortError) as error:
         write_json(state.failure, {"failure_class": "config", "failure": str(error), "rank": None})
         return Exit([], {}, stop.requested, timed_out=False, lacked_memory=False, last_words="")
 
@@ -76,6 +81,7 @@ def _run(
     kill_at: float | None,
     ranks: Ranks | None,
     devices: dict[str, str],
+    port: int | None,
 ) -> Exit:
     write_atomic(state.rank_script, rank_script(plan, command))
     kills_before = oom_kills()
@@ -91,16 +97,16 @@ def _run(
 
     stop.pass_on = pass_on
     try:
-        for start in _starts(plan, command, state, ranks, devices):
+        for start in _starts(plan, command, state, ranks, devices, port):
             processes.append(start())
     except (LaunchError, FileNotFoundError) as error:
         write_json(state.failure, {"failure_class": "config", "failure": _why_not(error), "rank": None})
     if stop.requested:  # before, or in between: some have not heard of it
         pass_on()
-    died, timed_out = _wait(processes, kill_at, state.failure)
+    local = plan.launcher == "local"
+    died, timed_out = _wait(processes, kill_at, state.failure, GRACE_SEC if local else LAUNCHER_GRACE_SEC)
     stop.pass_on = None
     said = _added(state.launcher_log, log_before)
-    local = plan.launcher == "local"
     # the counter may be the whole machine's: only a rank that was killed so can have been meant
     killed = signal.SIGKILL in died.values() and killed_for_memory(kills_before, oom_kills())
     return Exit(
@@ -114,13 +120,18 @@ def _run(
 
 
 def _starts(
-    plan: LaunchPlan, command: Sequence[str], state: StateFolder, ranks: Ranks | None, devices: dict[str, str]
+    plan: LaunchPlan,
+    command: Sequence[str],
+    state: StateFolder,
+    ranks: Ranks | None,
+    devices: dict[str, str],
+    port: int | None,
 ) -> Iterator[Callable[[], Process]]:
-    """What starts each process: one a rank, or a launcher."""
+    """What starts each process: one a rank, or a launcher, with blaunch one a host."""
     if plan.launcher != "local":
         # a session of its own: what a terminal sends goes to the parent, which asks for a pause in its own way
-        words = launch_command(plan, state.rank_script.resolve(), os.environ)
-        yield lambda: _start(words, state, dict(os.environ), session=True)
+        for words in launch_commands(plan, state.rank_script.resolve(), os.environ, port):
+            yield partial(_start, words, state, dict(os.environ), session=True)
         return
     for rank in range(plan.ranks):
         environment = {
@@ -159,17 +170,19 @@ def _start(
         )
 
 
-def _wait(processes: Sequence[Process], kill_at: float | None, failure: Path) -> tuple[dict[int, int], bool]:
+def _wait(
+    processes: Sequence[Process], kill_at: float | None, failure: Path, grace_sec: float
+) -> tuple[dict[int, int], bool]:
     """Wait for all; return {rank: signal} of those that were killed, not from here, and whether time ran out.
 
-    When one fails, the others get a while to end before they are killed. Behind a launcher only the reason that a rank
-    leaves tells of that, and the launcher's own part on another host may wait for the rest for long.
+    When one fails, the others get `grace_sec` to end before they are killed. Behind a launcher the reason that a rank
+    leaves may be all that tells of that, and the launcher's own part on another host may wait for the rest for long.
     """
     deadline = None
     while any(process.poll() is None for process in processes):
         failed = any(process.returncode not in (None, 0, PAUSED_EXIT_CODE) for process in processes)
         if deadline is None and (failed or failure.exists()):
-            deadline = time.monotonic() + (GRACE_SEC if failed else LAUNCHER_GRACE_SEC)
+            deadline = time.monotonic() + (grace_sec if failed else LAUNCHER_GRACE_SEC)
         timed_out = kill_at is not None and time.time() > kill_at
         if timed_out or (deadline and time.monotonic() > deadline):
             died = _died(processes)

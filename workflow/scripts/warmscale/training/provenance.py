@@ -7,6 +7,7 @@ import os
 import platform
 import re
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,8 +50,21 @@ def nvidia_driver() -> str | None:
         told = Path("/proc/driver/nvidia/version").read_text()
     except OSError:
         return None
-    found = re.search(r"Kernel Module\D*(\d+(?:\.\d+)+)", told)
+    return driver_in(told)
+
+
+def driver_in(told: str) -> str | None:
+    """Version of a driver, closed or open, from what it tells of itself in /proc."""
+    found = re.search(r"Kernel Module\b.*?\s(\d+(?:\.\d+)+)\b", told)
     return found[1] if found else None
+
+
+def gpu_versions(cuda: str | None = None, nccl: Sequence[int] = ()) -> dict[str, str | None]:
+    """What runs beside the packages on GPUs; a machine that has none has the same keys, and nulls.
+
+    cuda and nccl are those of the torch that trains on them.
+    """
+    return {"cuda": cuda, "nccl": ".".join(map(str, nccl)) or None, "driver": nvidia_driver()}
 
 
 def image_facts(image: Path, known: Path) -> dict[str, Any]:

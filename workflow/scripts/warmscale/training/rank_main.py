@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import errno
+import os
 import platform
 import re
 import socket
@@ -17,6 +18,7 @@ import torch
 import torch.distributed as dist
 
 from ..cluster.discovery import Rank
+from ..cluster.hosts import addresses_in, own_host
 from ..records import EPOCH_COLUMNS, STEP_COLUMNS, StateFolder, keep_rows, read_json, read_rows, write_json
 from ..study.throughput import is_measurement, reads_nothing
 from . import memory_reason
@@ -25,7 +27,7 @@ from .loop import Ending, Loop, Totals
 from .measuring import measure
 from .memory import is_out_of_memory
 from .model import ConfigError
-from .provenance import modules, nvidia_driver, processor, source_commit
+from .provenance import gpu_versions, modules, processor, source_commit
 from .ranks import MeetingError, NodeError, choose_device, join_ranks, meet
 from .setup import set_up
 from .signals import PAUSED_EXIT_CODE, Stop
@@ -139,7 +141,14 @@ def _leave_reason(
     else:
         failure_class = class_of(error)
         first_line = str(error).partition("\n")[0] or type(error).__name__
-        reason = {"failure_class": failure_class, "failure": first_line, "rank": rank.rank}
+        reason = {
+            "failure_class": failure_class,
+            "failure": first_line,
+            "rank": rank.rank,
+            "host": own_host(os.environ),
+        }
+        if peers := addresses_in(str(error)):
+            reason["peers"] = peers
         memory_reason.write_first(state.failure, reason)
 
 
@@ -171,9 +180,7 @@ def _write_environment(training: Training) -> None:
         return
     is_cuda = training.device.type == "cuda"
     versions = {name: _version(name) for name in PACKAGES} | {"python": platform.python_version()}
-    if is_cuda:
-        versions |= {"cuda": torch.version.cuda, "nccl": ".".join(map(str, torch.cuda.nccl.version()))}
-        versions |= {"driver": nvidia_driver()}
+    versions |= gpu_versions(torch.version.cuda, torch.cuda.nccl.version()) if is_cuda else gpu_versions()
     environment = {
         "hosts": sorted(set(hosts)),
         "world_size": training.rank.world_size,

@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import socket
 import time
+from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.distributed as dist
 
+from ..cluster.addresses import leads_away, networks
 from ..cluster.discovery import Rank
 from ..records import read_json, write_json
 from .model import ConfigError
@@ -65,6 +68,7 @@ def join_ranks(rank: Rank, device: torch.device, meeting: Path, store: dist.Stor
     Raises MeetingError where the ranks do not meet in time.
     """
     backend = "nccl" if device.type == "cuda" else "gloo"
+    _choose_network(rank)
     if rank.master:  # torchrun's agents have met, and its variables tell where
         dist.init_process_group(backend, init_method="env://", timeout=TIMEOUT)
         return
@@ -77,12 +81,25 @@ def _meet(rank: Rank, meeting: Path) -> dist.Store:
     host = socket.gethostname()
     if rank.is_first:
         store = dist.TCPStore("localhost", 0, rank.world_size, is_master=True, wait_for_workers=False, timeout=TIMEOUT)
-        write_json(meeting, {"host": host, "port": store.port})
+        write_json(meeting, {"host": host, "addresses": [*networks().values()], "port": store.port})
         return store
     give_up = time.monotonic() + MEETING_TIMEOUT.total_seconds()
     while (first := read_json(meeting)) is None:
         if time.monotonic() > give_up:
             raise MeetingError(f"rank {rank.rank} on {host} waited {MEETING_TIMEOUT} for the first rank's {meeting}")
         time.sleep(POLL_SEC)
-    address = "localhost" if first["host"] == host else first["host"]
-    return dist.TCPStore(address, first["port"], rank.world_size, is_master=False, timeout=TIMEOUT)
+    return dist.TCPStore(address_of(first, host), first["port"], rank.world_size, is_master=False, timeout=TIMEOUT)
+
+
+def address_of(first: Mapping[str, Any], host: str) -> str:
+    """By what a rank on a host reaches the first one: its name, or an address where here that means nothing."""
+    if first["host"] == host:
+        return "localhost"
+    return first["host"] if leads_away(first["host"]) or not first["addresses"] else first["addresses"][0]
+
+
+def _choose_network(rank: Rank) -> None:
+    """Where gloo would wait for other hosts on loopback: it listens on whatever this host's own name resolves to."""
+    is_launched = rank.master or "RANK" not in os.environ  # our own parent starts ranks of one host only
+    if is_launched and not leads_away(socket.gethostname()) and (known := networks()):
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", next(iter(known)))

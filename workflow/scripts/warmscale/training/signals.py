@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..lease import is_current
+from ..lease import heartbeat_of, is_current
 from .deadline import Deadline
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2)
@@ -68,10 +68,11 @@ def stop_on_file(stop: Stop, file: Path, lease: Path) -> None:
         while not stop.requested:
             time.sleep(WATCH_SEC)
             with contextlib.suppress(OSError):
-                if file.exists() or not is_current(lease):
+                # folder and file are opened, which makes NFS ask the server: what it remembers may be a minute old
+                if file.name in os.listdir(file.parent) or not is_current(lease):
                     stop.request()
                 # looks are counted, not seconds: a suspended job, or a file system that stood still, is no dead parent
-                changed = heartbeat != (heartbeat := lease.stat().st_mtime_ns)
+                changed = heartbeat != (heartbeat := heartbeat_of(lease))
                 silent_looks = 0 if changed else silent_looks + 1
             if silent_looks * WATCH_SEC > SILENT_SEC:
                 stop.request()

@@ -1,0 +1,25 @@
+"""Lines of shell that stand before a program on a node. Standard library only."""
+
+from __future__ import annotations
+
+WARNINGS = "USR1 USR2"
+"""Signals by which schedulers tell a job that its end is near; a program that knows nothing of them ends by them."""
+
+CACHES = {"XDG_CACHE_HOME": "", "TRITON_CACHE_DIR": "/triton", "CUDA_CACHE_PATH": "/cuda"}
+"""Variables of folders that programs make in the home folder unless told, and where they stand in ours."""
+
+_EXPORTS = " ".join(f'{name}="${{{name}:-$cache{folder}}}"' for name, folder in CACHES.items())
+FIND_CACHES = f"""[ -w "${{HOME-}}" ] || {{ cache="${{TMPDIR:-/tmp}}/warmscale-$(id -u)"; export {_EXPORTS}; }}"""
+"""A line that has caches on a disk of the node where the home folder is not there, or cannot be written to."""
+
+UNWARNED = ["bash", "-c", f'trap "" {WARNINGS}; exec "$@"', "bash"]
+"""Words before those of a program that is to survive the warnings, as what it starts does."""
+
+
+def in_job(command: str) -> str:
+    """The command of a batch job of LSF, for the shell of its first host.
+
+    LSF sends SIGUSR2 to all processes of a job at its run limit, or before (-wa), and Snakemake would end by it. What
+    is ignored here is ignored by all that is started; our own programs ask to be told all the same, and save.
+    """
+    return f"trap '' {WARNINGS}; {FIND_CACHES}; {command}"

@@ -1,0 +1,51 @@
+"""Jobs that wait to be started: since when, and what has been told of the reasons. Standard library only."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Collection, Mapping
+
+TELL_SEC = 300.0
+"""A job that waits for so long is worth a line."""
+LIFT_SEC = 900.0
+"""And for so long, is no longer kept from hosts on which its run was lost: perhaps there are too few others."""
+
+
+class Waiting:
+    """What the master knows of jobs that wait; time begins anew with each master."""
+
+    def __init__(self) -> None:
+        self._since: dict[str, float] = {}
+        self._told: set[str] = set()
+        self._not_before = 0.0
+
+    def note(self, states: Mapping[str, str], waits: Collection[str]) -> None:
+        """Take note of the states of some jobs; those in `waits` are of jobs that have not begun."""
+        for job_id, state in states.items():
+            if state in waits:
+                self._since.setdefault(job_id, time.monotonic())
+            else:
+                self._since.pop(job_id, None)
+
+    def longer_than(self, seconds: float) -> list[str]:
+        """Jobs that have waited so long, the longest first."""
+        now = time.monotonic()
+        return sorted((one for one, since in self._since.items() if now - since > seconds), key=self._since.get)
+
+    def to_ask_after(self) -> list[str]:
+        """Jobs of which it is time to ask why they wait; none again for a while."""
+        late = self.longer_than(TELL_SEC)
+        if not late or time.monotonic() < self._not_before:
+            return []
+        self._not_before = time.monotonic() + TELL_SEC
+        return late
+
+    def news_in(self, reasons: Mapping[str, str]) -> list[str]:
+        """A line for each reason of {job id: reason} that has not been told: hundreds of jobs may have the same."""
+        jobs: dict[str, list[str]] = {}
+        for job_id, reason in reasons.items():
+            jobs.setdefault(re.sub(r"\d+", "", reason), []).append(job_id)  # numbers of hosts change all the time
+        new = {kind: ids for kind, ids in jobs.items() if kind not in self._told}
+        self._told |= new.keys()
+        return [f"{ids[0]}{f' and {len(ids) - 1} others' * (len(ids) > 1)}: {reasons[ids[0]]}" for ids in new.values()]
