@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
 import time
 
 import pytest
 
 from warmscale.records import StateFolder, read_json, read_lines, write_json
-from warmscale.training import attempts
+from warmscale.training import attempts, processes
 from warmscale.training.attempts import Exit
 
 CONTENT = {"mini_batch_size": 80, "workers": 20}
@@ -32,6 +33,7 @@ def end(state, attempt, **exited):
         "stop_requested": False,
         "timed_out": False,
         "lacked_memory": False,
+        "lost_host": None,
         "last_words": "nothing was said",
     }
     return attempts.end(state, attempt, Exit(**(given | exited)), SETTINGS)
@@ -39,6 +41,23 @@ def end(state, attempt, **exited):
 
 def checkpoint(state, step):
     write_json(state.checkpoints / "latest.json", {"step": step})
+
+
+def test_the_host_whose_part_of_a_launcher_fails_first_is_at_fault(state, monkeypatch):
+    monkeypatch.setenv("LSB_HOSTS", "n1 n2")
+    record = end(state, begin(state), lost_host="n2", last_words="ssh: connect to host n2: No route to host")
+    assert (record["failure_class"], record["lost_host"]) == ("node", "n2")
+    assert record["failure"] == "what was started on n2 ended first: ssh: connect to host n2: No route to host"
+
+
+def test_of_several_processes_the_one_that_fails_first_is_known(tmp_path):
+    def first(*commands):
+        started = [subprocess.Popen(["sh", "-c", command]) for command in commands]
+        return processes._wait(started, None, tmp_path / "failure.json", 5.0)[2]
+
+    assert first("sleep 0.6; exit 1", "exit 3") == 1
+    assert first("exit 0", "sleep 0.3; exit 3") == 1
+    assert first("exit 75", "exit 0") is None
 
 
 def test_an_attempt_that_goes_on_can_be_read_by_others(state, monkeypatch):

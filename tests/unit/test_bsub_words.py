@@ -267,6 +267,7 @@ def test_a_job_that_waits_keeps_its_other_requirements():
         *("bmod", "-R", "span[ptile=42]", "-R", "rusage[mem=512GB]", "-R", "select[nvme]", "7")
     ]
     assert lsf.lifting_words("7", ["bsub", "-n", "1", "true"]) == ["bmod", "-Rn", "7"]
+    assert lsf.lifting_words("7", ["bsub", "-Rselect[nvme]", "true"]) == ["bmod", "-Rselect[nvme]", "7"]
 
 
 def test_why_jobs_wait_is_read_from_bjobs(tmp_path, monkeypatch):

@@ -39,6 +39,21 @@ def test_a_program_that_asks_to_be_warned_is():
     assert shell(in_job(python(HEARD))).stdout == "heard\n"
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder to somebody else")
+def test_a_cache_that_somebody_else_made_is_not_used(tmp_path):
+    taken, mine = (tmp_path / name / f"warmscale-{os.getuid()}" for name in ("taken", "mine"))
+    taken.mkdir(parents=True)
+    mine.parent.mkdir()
+    os.chown(taken, 54_321, -1)
+    found = [
+        shell(in_job('echo "$XDG_CACHE_HOME"'), HOME=NO_HOME, TMPDIR=str(folder.parent)).stdout.strip()
+        for folder in (taken, mine, mine)
+    ]
+    assert found[0].startswith(f"{taken}.") and found[1:] == [str(mine)] * 2
+    assert [os.stat(folder).st_uid for folder in found] == [os.getuid()] * 3
+    assert {os.stat(folder).st_mode & 0o777 for folder in found} == {0o700}
+
+
 @pytest.mark.parametrize("variables, works", [({}, True), ({"XDG_CACHE_HOME": NO_HOME}, False)])
 def test_snakemake_runs_in_jobs_on_nodes_without_a_home_folder(tmp_path, variables, works):
     """Unless its user says where the caches are."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
+import threading
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -94,6 +96,20 @@ def test_a_job_whose_answer_was_lost_is_not_submitted_again(monkeypatch, clock, 
         return found
 
     assert submitted(monkeypatch, scheduler, [LOST[scheduler[1][0]]], look_up) == "12"
+
+
+def test_a_job_whose_id_a_wrapper_swallowed_is_looked_for_and_not_submitted_again(monkeypatch, clock):
+    chatty = (lsf, ["bsub"], "Welcome to the cluster!")
+    assert submitted(monkeypatch, chatty, [], lambda: "12") == "12"
+    with pytest.raises(RefusedError, match="names no job: Welcome"):
+        submitted(monkeypatch, chatty, [])
+
+
+def test_a_lost_answer_is_given_time_to_be_known(monkeypatch, clock):
+    """LSF answers from a copy that it renews: what it does not know a moment later, it may have taken."""
+    at = []
+    submitted(monkeypatch, LSF, [LOST["bsub"]], lambda: at.append(clock[0]) or "12")
+    assert at == [insist.LATE_SEC]
 
 
 @pytest.mark.parametrize(("scheduler", "answers"), [(SLURM, [SILENT]), (LSF, [DOWN])])
@@ -302,6 +318,49 @@ def test_a_job_that_is_adopted_is_told_what_is_asked_of_it_now(monkeypatch):
     monkeypatch.setattr(executor, "_track", lambda job_info: None)
     assert executor._adopt(None)
     assert told == ["7"]
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_how_a_job_ended_while_nobody_asked_is_noted_by_the_next_master(monkeypatch, tmp_path, told):
+    """By bjobs, or by the report in its log."""
+    noted, log = [], tmp_path / "log"
+    log.write_text("Sender: LSF System\nJob was executed on host(s) <n1>, in queue\nTERM_MEMLIMIT: job killed\n")
+    monkeypatch.setattr(lsf_jobs, "ends", lambda ids: {"7": End("TERM_MEMLIMIT", ("n1",))} if told else {})
+    run = SimpleNamespace(
+        begun_submission=lambda scheduler: None,
+        remembered=lambda scheduler: {"job_id": "7", "log": str(log)},
+        is_host_in_doubt=lambda job_id: True,
+        note_end=lambda *end: noted.append(end),
+    )
+    executor = LsfExecutor.__new__(LsfExecutor)
+    executor.logger, executor.runs = logging.getLogger(__name__), lambda job: run
+    monkeypatch.setattr(executor, "outcomes", lambda job_ids: {"7": "EXIT"})
+    assert not executor._adopt(None)
+    assert noted == [("7", "TERM_MEMLIMIT", "n1")]
+
+
+def test_what_is_good_to_know_ends_no_master(monkeypatch, caplog):
+    executor = LsfExecutor.__new__(LsfExecutor)
+    executor.logger = logging.getLogger(__name__)
+    executor._unless_it_fails(lambda job_ids: job_ids[0], [])
+    assert "lsf: IndexError" in caplog.text
+
+
+def test_jobs_are_noted_while_others_are_looked_at():
+    known, done = waiting.Waiting(), threading.Event()
+
+    def note() -> None:
+        for number in itertools.count():
+            known.note({str(number % 1000): "PEND", str((number + 500) % 1000): "RUN"}, ("PEND",))
+            if done.is_set():
+                return
+
+    noting = threading.Thread(target=note)
+    noting.start()
+    for _ in range(300):
+        known.longer_than(0.0)
+    done.set()
+    noting.join()
 
 
 class Info(SimpleNamespace):

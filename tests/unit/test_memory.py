@@ -9,7 +9,7 @@ import pytest
 import torch
 import torch.distributed as dist
 
-from warmscale.records import read_json
+from warmscale.records import read_json, write_first
 from warmscale.training import memory, memory_reason
 from warmscale.training.memory import asked_mib, is_of_host, is_out_of_memory, killed_for_memory, oom_kills
 from warmscale.training.memory_advice import (
@@ -367,7 +367,7 @@ def test_a_device_is_asked_for_its_peak_its_size_and_what_others_have(monkeypatc
 
 def test_the_first_rank_that_gives_a_reason_is_heard(tmp_path):
     file = tmp_path / "failure.json"
-    assert memory_reason.write_first(file, {"rank": 1})
-    assert not memory_reason.write_first(file, {"rank": 0})
+    assert write_first(file, {"rank": 1})
+    assert not write_first(file, {"rank": 0})
     assert read_json(file) == {"rank": 1}
     assert list(tmp_path.iterdir()) == [file]

@@ -173,9 +173,17 @@ OF_MPIRUN = {"OMPI_COMM_WORLD_RANK": "1", "OMPI_COMM_WORLD_SIZE": "2", "OMPI_COM
 def test_a_launched_rank_that_does_not_see_its_attempt_ends_with_a_reason_and_begins_none_without_a_lease(tmp_path):
     state = StateFolder(tmp_path)
     assert start_rank(state, 0.5, **OF_MPIRUN).wait(PATIENCE_SEC) == 1
-    why = f"{socket.gethostname()} does not see {state.attempt}: is that file system mounted there?"
-    assert read_json(state.failure) == {"failure_class": "node", "failure": why, "rank": 1}
+    host = socket.gethostname()
+    why = f"{host} does not see {state.attempt}: is that file system mounted there?"
+    assert read_json(state.failure) == {"failure_class": "node", "failure": why, "rank": 1, "host": host}
     assert state.log(1).read_text() == f"{why}\n"
+
+
+def test_what_another_rank_said_first_stays(tmp_path):
+    state, first = StateFolder(tmp_path), {"failure_class": "data", "failure": "broken", "rank": 0}
+    write_json(state.failure, first)
+    assert start_rank(state, 0.1, **OF_MPIRUN).wait(PATIENCE_SEC) == 1
+    assert read_json(state.failure) == first
 
 
 def test_a_launched_rank_waits_for_its_attempt_to_appear(tmp_path):

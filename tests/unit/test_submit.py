@@ -118,6 +118,12 @@ def test_jobs_submitted_from_a_job_get_nothing_of_its_environment():
     assert batch.outside_of_jobs(kept | of_the_job) == kept
 
 
+def test_jobs_do_not_get_the_caches_of_another_ones_node():
+    kept = {"XDG_CACHE_HOME": "/shared/you/cache", "HOME": "/home/warmscale-0"}
+    of_the_node = {"TRITON_CACHE_DIR": f"/tmp/job7/warmscale-{os.getuid()}/triton"}
+    assert batch.outside_of_jobs(kept | of_the_node) == kept
+
+
 @pytest.mark.parametrize(
     "answer, code, living",
     [("7 RUN\n8 DONE", 0, ["7"]), ("7 UNKWN\n8 PSUSP", 0, ["7", "8"]), ("Job <7> is not found", 255, [])],

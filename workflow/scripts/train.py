@@ -3,7 +3,6 @@
 import argparse
 import json
 import os
-import socket
 import sys
 import time
 from collections.abc import Mapping
@@ -13,7 +12,8 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from warmscale.cluster.discovery import DiscoveryError, Rank, discover, is_launched
-from warmscale.records import StateFolder, read_json, write_json
+from warmscale.cluster.hosts import own_host
+from warmscale.records import StateFolder, read_json, write_first
 from warmscale.training.signals import end_with_launcher, stop_on_file, stop_on_signals
 
 ATTEMPT_SEC = float(os.environ.get("WARMSCALE_ATTEMPT_SEC", 60.0))
@@ -58,8 +58,9 @@ def attempt_of(state: StateFolder, rank: Rank) -> Mapping[str, Any]:
     give_up = time.monotonic() + ATTEMPT_SEC
     while (attempt := read_json(state.attempt)) is None:
         if time.monotonic() > give_up:
-            why = f"{socket.gethostname()} does not see {state.attempt}: is that file system mounted there?"
-            write_json(state.failure, {"failure_class": "node", "failure": why, "rank": rank.rank})
+            host = own_host(os.environ)
+            why = f"{host} does not see {state.attempt}: is that file system mounted there?"
+            write_first(state.failure, {"failure_class": "node", "failure": why, "rank": rank.rank, "host": host})
             sys.exit(why)
         time.sleep(1)
         os.listdir(state.path)  # opening the folder makes NFS ask the server

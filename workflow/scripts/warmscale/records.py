@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import socket
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -196,6 +197,25 @@ def _umask() -> int:
 def write_json(path: Path, value: Any) -> None:
     """Write indented JSON atomically."""
     write_atomic(path, json.dumps(value, indent=2, sort_keys=True) + "\n")
+
+
+def write_first(path: Path, value: Any) -> bool:
+    """Write JSON whole, unless the file is there: what other ranks say later follows from what the first one said."""
+    own = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}")
+    write_json(own, value)
+    try:
+        os.link(own, path)  # atomic, on network file systems too
+    except FileExistsError:
+        own.unlink()
+        return False
+    except OSError:  # a file system without links: the last of two at the same moment wins
+        if path.exists():
+            own.unlink()
+            return False
+        os.replace(own, path)
+        return True
+    own.unlink()
+    return True
 
 
 def read_json(path: Path) -> Any | None:

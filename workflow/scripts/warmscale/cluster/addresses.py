@@ -25,16 +25,24 @@ def leads_away(name: str) -> bool:
 
 
 def networks() -> dict[str, str]:
-    """{interface: IPv4 address of this host there}, that of the default route first, without loopback."""
+    """{interface: IPv4 address of this host there}, that of the default route first, then those of devices.
+
+    Without loopback, and without addresses that lead to the next hop only, as those of a management controller.
+    """
     found: dict[str, str] = {}
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        for _, name in sorted(socket.if_nameindex(), key=lambda item: item[1] != _of_default_route()):
+        for name in sorted((name for _, name in socket.if_nameindex()), key=_rank):
             with suppress(OSError):  # it has no address
                 request = struct.pack("256s", name.encode())
                 flags = struct.unpack_from("H", fcntl.ioctl(probe, SIOCGIFFLAGS, request), 16)[0]
                 if flags & UP and not flags & LOOPBACK:
                     found[name] = socket.inet_ntoa(fcntl.ioctl(probe, SIOCGIFADDR, request)[20:24])
-    return found
+    return {name: address for name, address in found.items() if not ipaddress.ip_address(address).is_link_local}
+
+
+def _rank(interface: str) -> tuple[bool, bool]:
+    """The smaller, the likelier that other hosts are there: bridges of containers have no device."""
+    return interface != _of_default_route(), not Path(f"/sys/class/net/{interface}/device").exists()
 
 
 def _of_default_route() -> str | None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from . import lsf, slurm
 from .ask import RefusedError, SchedulerSilentError, answer, chunks, silence
-from .job_shell import FIND_CACHES
+from .job_shell import CACHES, FIND_CACHES, is_of_a_node
 
 if TYPE_CHECKING:
     from .site import Site
@@ -113,7 +113,9 @@ def outside_of_jobs(environment: Mapping[str, str]) -> dict[str, str]:
     ours = ("LSB_DEFAULT", "SLURM_CONF")  # of the user and of the site
     of_a_job = ("LSB_", "LS_", "SLURM_", "SLURMD_")
     return {
-        name: value for name, value in environment.items() if name.startswith(ours) or not name.startswith(of_a_job)
+        name: value
+        for name, value in environment.items()
+        if name.startswith(ours) or not (name.startswith(of_a_job) or (name in CACHES and is_of_a_node(value)))
     }
 
 

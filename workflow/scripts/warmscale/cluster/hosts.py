@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import socket
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,6 +13,8 @@ from .lsf import hosts_of_job
 
 ADDRESS = re.compile(r"\[(?:\w*:)*(\d+\.\d+\.\d+\.\d+)\](?=:\d)|\b(\d+\.\d+\.\d+\.\d+)<\d+>")
 """IPv4 addresses as gloo and NCCL write those of peers: [10.0.0.7]:4242 and 10.0.0.7<4242>."""
+NAMES_SEC = 10.0
+"""For looking up the addresses of hosts."""
 
 
 def own_host(environment: Mapping[str, str]) -> str:
@@ -54,8 +57,14 @@ def _label(host: str) -> str:
 
 
 def _host_with(address: str, hosts: Sequence[str]) -> str | None:
-    """Which of some hosts has an address; that of a second network is often called as the host is, and -ib0."""
+    """Which of some hosts has an address; that of a second network is often called as the host is, and -ib0.
+
+    None where names are not told in time: whoever asks has an end to record.
+    """
+    give_up = time.monotonic() + NAMES_SEC
     for host in hosts:
+        if time.monotonic() > give_up:
+            return None
         with contextlib.suppress(OSError):
             if address in socket.gethostbyname_ex(host)[2]:
                 return host

@@ -12,6 +12,8 @@ from .ask import CANNOT_START, HANGS, MISSING, RefusedError, SchedulerSilentErro
 ASK_AGAIN_SEC = 10.0
 FIRST_PAUSE_SEC = 5.0
 LONGEST_PAUSE_SEC = 60.0
+LATE_SEC = 30.0
+"""A scheduler may know a new job so much later than it took it: LSF answers from a copy that it renews."""
 FEWEST_TRIES = 3
 """Of a submission whose answer looks neither like a reason that passes nor like one that stays."""
 
@@ -29,20 +31,33 @@ def insist(words: Sequence[str], speech: ModuleType, look_up: Callable[[], str |
     while True:
         code, said = answer(words)
         if code == 0:
-            return speech.job_id_in(said)
+            return _job_id(said, speech, look_up, warn)
         reason = speech.refusal_in(said) or f"{words[0]}: exit code {code}"
         passes = code in (MISSING, CANNOT_START, HANGS) or speech.is_transient(said) or speech.is_limit(said)
         if speech.is_refused(said) or not (passes or tries < FEWEST_TRIES):
             raise RefusedError(reason)
-        warn(f"{reason}; trying again in {pause:.0f} s")
-        time.sleep(pause)
+        may_be_there = code == HANGS or code < 0 or speech.is_lost(said)
+        wait = max(pause, LATE_SEC) if may_be_there else pause
+        warn(f"{reason}; trying again in {wait:.0f} s")
+        time.sleep(wait)
         pause, tries = min(2 * pause, LONGEST_PAUSE_SEC), tries + 1
         try:
-            job_id = surely(look_up, warn) if code == HANGS or speech.is_lost(said) else look_up()
+            job_id = surely(look_up, warn) if may_be_there else look_up()
         except SchedulerSilentError:  # and there is no reason to believe that the job was taken
             continue
         if job_id:
             return job_id
+
+
+def _job_id(said: str, speech: ModuleType, look_up: Callable[[], str | None], warn: Say) -> str:
+    """Of a submission that succeeded; where its words were lost in those of a site's wrapper, by looking it up."""
+    try:
+        return speech.job_id_in(said)
+    except RefusedError:
+        time.sleep(LATE_SEC)
+        if job_id := surely(look_up, warn):
+            return job_id
+        raise
 
 
 def surely(ask: Callable[[], Told], warn: Say) -> Told:

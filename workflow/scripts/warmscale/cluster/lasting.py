@@ -14,14 +14,14 @@ What upstream lacks (snakemake-executor-plugin-lsf 0.3.3, -slurm 2.8.0), each me
 - A job that ends before our own program starts leaves nothing. Here: it is recorded as an attempt, and after two of
   them in a row the run is published as failed, so that the report is written.
 - A run that was lost to a bad host may get it again. Here: its next job is kept from the host, where enough others are
-  known, and until it has waited for a quarter of an hour.
+  known, and until it has waited for hours.
 - bsub is started through a shell, with -n and -R that no style of Summit's takes. Here: a list of words.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from typing import Any
 
 from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
@@ -61,14 +61,22 @@ class Lasting(Submitting):
             if self._silent:
                 self.logger.info(f"{self.scheduler} answers again")
             self._silent = False
-            await asyncio.to_thread(self._look_after_waiting)
+            await asyncio.to_thread(self._unless_it_fails, self._look_after_waiting)
         now = [(job, self._state_of(job, states)) for job in active_jobs]
-        await asyncio.to_thread(self.learn_ends, [job.external_jobid for job, state in now if state not in GOOD])
+        over = [job.external_jobid for job, state in now if state not in GOOD]
+        await asyncio.to_thread(self._unless_it_fails, self.learn_ends, over)
         for job, state in now:
             if state == "alive" or not await asyncio.to_thread(self._report_end, job, state):
                 yield job
             else:
                 self._live.pop(job.external_jobid, None)
+
+    def _unless_it_fails(self, task: Callable[..., None], *given: Any) -> None:
+        """Do what is good to have, and never a reason to end."""
+        try:
+            task(*given)
+        except Exception as error:
+            self.logger.warning(f"{self.scheduler}: {error!r}; jobs run on")
 
     def _report_end(self, job: SubmittedJobInfo, state: str) -> bool:
         """Report a job that ended; False where that has to wait: what is wrong with one run must not end the others."""
@@ -137,7 +145,7 @@ class Lasting(Submitting):
         job.aux["avoid"] = []
         words = self.lifting(job, run)
         code, said = answer(words)
-        what = f"{run.run_id}: job {job_id} waits for {LIFT_SEC / 60:.0f} min and is kept from {', '.join(avoid)}"
+        what = f"{run.run_id}: job {job_id} waits for {LIFT_SEC / 3600:g} h and is kept from {', '.join(avoid)}"
         why = " ".join(said.split()) or f"exit code {code}"
         then = f"that could not be lifted: {words[0]}: {why}" if code else "it may go there now"
         self.logger.warning(f"{what}; {then}")

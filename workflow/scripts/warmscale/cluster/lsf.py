@@ -90,6 +90,7 @@ def bsub_words(
 def lifting_words(job_id: str, words: Sequence[str]) -> list[str]:
     """The words that let a job that waits get any host; `words` are those of its submission, with no host to avoid."""
     kept = [word for option, value in pairwise(words) if option == "-R" for word in (option, value)]
+    kept += [word for word in words if re.match("-R.", word)]  # of the site's: option and value in one word
     return ["bmod", *(kept or ["-Rn"]), job_id]
 
 

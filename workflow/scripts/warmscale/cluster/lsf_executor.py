@@ -81,6 +81,12 @@ class LsfExecutor(Lasting):
         """Of the job itself: LSF's report follows it."""
         return last_line(lsf_jobs.output_in(tail(job.aux["log"])))
 
+    def note_end_of(self, run: RunJob, job_id: str, log: str) -> None:
+        """Bjobs tells for an hour or so, LSF's report for good."""
+        end = lsf_jobs.ends([job_id]).get(job_id) or lsf_jobs.end_in(tail(log))
+        if end:
+            run.note_end(job_id, end.reason, self.lost_host(end) if run.is_host_in_doubt(job_id) else None)
+
     def learn_ends(self, job_ids: Sequence[str]) -> None:
         """Bjobs knows at once what LSF's report in the log may tell later."""
         self._ends |= lsf_jobs.ends([job_id for job_id in job_ids if job_id not in self._ends])
@@ -95,7 +101,8 @@ class LsfExecutor(Lasting):
         if not (reported or is_enough or time.monotonic() - over_since > REPORT_SEC):
             return None
         told, reported = told or End(), reported or End()
-        return End(told.reason or reported.reason, told.hosts or reported.hosts)
+        # of a job that LSF requeued the log has a report of each time
+        return End(told.reason if job_id in self._ends else reported.reason, told.hosts or reported.hosts)
 
     def lost_host(self, end: End) -> str | None:
         """The only one, or the one that LSF cannot reach."""

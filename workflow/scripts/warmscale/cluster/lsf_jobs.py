@@ -9,15 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from .ask import answer, chunks, silence
+from .ask import CANNOT_START, HANGS, MISSING, answer, chunks, silence
+from .lsf import is_transient
 from .settle import End
 
 FIELDS = ["bjobs", "-a", "-noheader", "-o"]
 ENDS = [*FIELDS, "jobid exec_host exit_reason delimiter='|'"]
 FILES = [*FIELDS, "jobid output_file delimiter='|'"]
-NOT_THERE = re.compile(r"is not found|no (\w+ )?job found", re.IGNORECASE)
-CANNOT_TELL = re.compile(r"illegal option|(unknown|invalid|bad|undefined)\b.*\bfield|usage:", re.IGNORECASE)
-"""What a bjobs says that lacks an option or a field."""
 
 
 def ends(job_ids: Sequence[str]) -> dict[str, End]:
@@ -39,9 +37,9 @@ def submitted_as(name: str, log: str) -> str | None:
     code, said = answer(words)
     if found := next((job_id for job_id, file in _rows(said, cells=2) if file == log), None):
         return found
-    if code == 0 or NOT_THERE.search(said) or CANNOT_TELL.search(said):
-        return None
-    raise silence(words, code, said)
+    if code in (MISSING, CANNOT_START, HANGS) or is_transient(said) or (code and not said.strip()):
+        raise silence(words, code, said)
+    return None
 
 
 def pending_reasons(job_ids: Sequence[str]) -> dict[str, str]:

@@ -40,8 +40,8 @@ class SlurmExecutor(Lasting):
         super().__post_init__(*given, **named)
 
     def run_jobs(self, jobs: list[JobExecutorInterface]) -> None:
-        """One after the other, as other executors do."""
-        for job in jobs:
+        """One after the other, as other executors do; those of the highest priority first."""
+        for job in sorted(jobs, key=lambda job: -job.priority):
             self.run_job_pre(job)
             self.run_job(job)
 

@@ -70,7 +70,10 @@ class Submitting:
         if begun and (job_id := surely(lambda: self.submitted_as(run, begun["log"]), self.logger.warning)):
             run.remember(self.scheduler, job_id, begun["log"], begun["avoid"])
         known = run.remembered(self.scheduler)
-        if not known or not self._surely_lives(known["job_id"]):
+        if not known:
+            return False
+        if not self._surely_lives(known["job_id"]):
+            self.note_end_of(run, known["job_id"], known["log"])
             return False
         run.correct_task()
         self.logger.info(f"{run.run_id}: job {known['job_id']} of an earlier call still lives, and is adopted.")
@@ -143,6 +146,9 @@ class Submitting:
     def lifting(self, job: SubmittedJobInfo, run: RunJob) -> list[str]:
         """The words that let a job that waits get any host."""
         raise NotImplementedError
+
+    def note_end_of(self, run: RunJob, job_id: str, log: str) -> None:
+        """Note how a job ended while nobody asked, where the scheduler still tells more than that."""
 
     def hosts_to_avoid(self, run: RunJob) -> list[str]:
         """Hosts on which the run was lost, as far as enough others are known to be there."""

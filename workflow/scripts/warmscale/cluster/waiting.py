@@ -8,8 +8,9 @@ from collections.abc import Collection, Mapping
 
 TELL_SEC = 300.0
 """A job that waits for so long is worth a line."""
-LIFT_SEC = 900.0
-"""And for so long, is no longer kept from hosts on which its run was lost: perhaps there are too few others."""
+LIFT_SEC = 4 * 3600.0
+"""And for so long, is no longer kept from hosts on which its run was lost: perhaps there are too few others. Not
+sooner: on a busy cluster the broken host is the one that is free."""
 
 
 class Waiting:
@@ -30,8 +31,8 @@ class Waiting:
 
     def longer_than(self, seconds: float) -> list[str]:
         """Jobs that have waited so long, the longest first."""
-        now = time.monotonic()
-        return sorted((one for one, since in self._since.items() if now - since > seconds), key=self._since.get)
+        now, since_when = time.monotonic(), self._since.copy()  # of one moment: jobs are noted by two threads
+        return sorted((one for one, since in since_when.items() if now - since > seconds), key=since_when.__getitem__)
 
     def to_ask_after(self) -> list[str]:
         """Jobs of which it is time to ask why they wait; none again for a while."""

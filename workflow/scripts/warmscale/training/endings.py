@@ -28,6 +28,8 @@ class Exit:
     """They did not pause in time, and were killed from here."""
     lacked_memory: bool
     """The kernel killed processes for want of memory meanwhile, or the launcher's last words are of that."""
+    lost_host: str | None
+    """Where the part of a launcher ended in failure before those of other hosts; None where that cannot be told."""
     last_words: str
     """The last line that a launcher printed, or a rank that did not come to its own log."""
 
@@ -56,6 +58,9 @@ def ending_of(
         reason = _because("node", f"killed: {names}", min(killed))
     elif exited.stop_requested and reason["failure_class"] in (None, "communication"):  # before they heard of it
         reason = {**nothing, "failure_class": _pause(attempt, exited)}
+    elif reason["failure_class"] is None and exited.lost_host:
+        why = f"what was started on {exited.lost_host} ended first: {exited.last_words}"
+        reason = _because("node", why) | {"host": exited.lost_host}
     elif reason["failure_class"] is None:
         reason = _because("unknown", f"ended with exit codes {list(exited.codes)}: {exited.last_words}")
     return {"state": "paused", **reason}

@@ -5,16 +5,14 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
-import socket
 import time
 import traceback
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from ..cluster.hosts import own_host
-from ..records import StateFolder, read_json, write_json
+from ..records import StateFolder, read_json, write_first, write_json
 from .memory import asked_mib, host_limit, is_of_host, process_mib
 from .memory_advice import advise
 from .memory_meter import let_go
@@ -54,25 +52,6 @@ def leave_reason(
         traceback.print_exc()
     write_json(state.failure, reason)
     print("\n".join(advice_lines(advice)), flush=True)
-
-
-def write_first(path: Path, value: Any) -> bool:
-    """Write JSON whole, unless the file is there: what other ranks say later follows from what the first one said."""
-    own = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}")
-    write_json(own, value)
-    try:
-        os.link(own, path)  # atomic, on network file systems too
-    except FileExistsError:
-        own.unlink()
-        return False
-    except OSError:  # a file system without links: the last of two at the same moment wins
-        if path.exists():
-            own.unlink()
-            return False
-        os.replace(own, path)
-        return True
-    own.unlink()
-    return True
 
 
 def _wait_for_advice(state: StateFolder, deadline: float) -> None:

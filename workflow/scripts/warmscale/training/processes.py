@@ -16,6 +16,7 @@ from typing import Protocol
 
 from ..cluster.gpus import NoGpuError, reserved
 from ..cluster.launchers import LaunchError, LaunchPlan, launch_commands, rank_script
+from ..cluster.lsf import hosts_of_job
 from ..cluster.ports import PortError, reserved_port
 from ..records import StateFolder, write_atomic, write_json
 from .attempts import Exit
@@ -70,7 +71,7 @@ def run_ranks(
             return _run(plan, command, state, stop, kill_at, ranks, devices, port)
     except (NoGpuError, PortError) as error:
         write_json(state.failure, {"failure_class": "config", "failure": str(error), "rank": None})
-        return Exit([], {}, stop.requested, timed_out=False, lacked_memory=False, last_words="")
+        return Exit([], {}, stop.requested, timed_out=False, lacked_memory=False, lost_host=None, last_words="")
 
 
 def _run(
@@ -104,7 +105,7 @@ def _run(
     if stop.requested:  # before, or in between: some have not heard of it
         pass_on()
     local = plan.launcher == "local"
-    died, timed_out = _wait(processes, kill_at, state.failure, GRACE_SEC if local else LAUNCHER_GRACE_SEC)
+    died, timed_out, first = _wait(processes, kill_at, state.failure, GRACE_SEC if local else LAUNCHER_GRACE_SEC)
     stop.pass_on = None
     said = _added(state.launcher_log, log_before)
     # the counter may be the whole machine's: only a rank that was killed so can have been meant
@@ -115,6 +116,7 @@ def _run(
         stop_requested=stop.requested or state.stop.exists(),  # the shell of a job leaves word there too
         timed_out=timed_out,
         lacked_memory=killed if local else tells_of_memory(said) and any(process.returncode for process in processes),
+        lost_host=hosts_of_job(os.environ)[first] if plan.launcher == "blaunch" and first is not None else None,
         last_words=(said.strip().splitlines() or ["nothing was said"])[-1].strip(),
     )
 
@@ -172,24 +174,34 @@ def _start(
 
 def _wait(
     processes: Sequence[Process], kill_at: float | None, failure: Path, grace_sec: float
-) -> tuple[dict[int, int], bool]:
-    """Wait for all; return {rank: signal} of those that were killed, not from here, and whether time ran out.
+) -> tuple[dict[int, int], bool, int | None]:
+    """Wait for all; return {rank: signal} of those that were killed, not from here, whether time ran out, and which one
+    failed before all others, None where that cannot be told.
 
     When one fails, the others get `grace_sec` to end before they are killed. Behind a launcher the reason that a rank
     leaves may be all that tells of that, and the launcher's own part on another host may wait for the rest for long.
     """
-    deadline = None
-    while any(process.poll() is None for process in processes):
-        failed = any(process.returncode not in (None, 0, PAUSED_EXIT_CODE) for process in processes)
+    deadline, failed = None, []
+    while None in [process.poll() for process in processes]:
+        failed = failed or _failed(processes)
         if deadline is None and (failed or failure.exists()):
             deadline = time.monotonic() + (grace_sec if failed else LAUNCHER_GRACE_SEC)
         timed_out = kill_at is not None and time.time() > kill_at
         if timed_out or (deadline and time.monotonic() > deadline):
             died = _died(processes)
             _end(processes)
-            return died, timed_out
+            return died, timed_out, _only(failed)
         time.sleep(POLL_SEC)
-    return _died(processes), False
+    return _died(processes), False, _only(failed or _failed(processes))
+
+
+def _failed(processes: Sequence[Process]) -> list[int]:
+    """Places of those that have ended, and neither well nor paused."""
+    return [place for place, process in enumerate(processes) if process.returncode not in (None, 0, PAUSED_EXIT_CODE)]
+
+
+def _only(places: Sequence[int]) -> int | None:
+    return places[0] if len(places) == 1 else None
 
 
 def _end(processes: Sequence[Process]) -> None:
