@@ -93,6 +93,21 @@ def test_what_a_site_lacks_is_told_in_words_and_only_that_is_refused(where, ther
         assert alone_on(there, where).where == where
 
 
+@pytest.mark.parametrize(
+    ("there", "hardware", "is_lacking"),
+    [
+        (here(), "summit-v100", True),
+        (here(), "cpu", False),
+        (here(), None, False),
+        (here(placement={"device": "cpu"}), "summit-v100", False),
+        (site(), "summit-v100", False),
+    ],
+)
+def test_what_is_asked_of_gpus_is_left_out_on_a_machine_without(there, hardware, is_lacking):
+    found = lack(there, Where(1, 1), hardware)
+    assert found == ("GPUs, as planning.hardware (summit-v100) has, or placement.device: cpu" if is_lacking else "")
+
+
 def test_each_experiment_has_a_line_with_how_many_are_left_out_and_why():
     nodes = {**POINTS, "nodes": [1, 2, 10, 40], "ranks_per_node": [1]}
     ranks = {**POINTS, "name": "ranks", "ranks_per_node": [4, 6]}

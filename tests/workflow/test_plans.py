@@ -52,15 +52,18 @@ def test_missing_data_is_one_line_in_a_dry_run(checkout):
     assert warnings == ["dataset.root: data/imagenet is not there; a dry run does not need it, training does"]
 
 
-def test_the_posters_measurements_on_more_nodes_than_are_here_are_left_out_with_a_line(checkout):
+def test_the_posters_measurements_on_nodes_or_gpus_that_are_not_here_are_left_out_with_a_line_each(checkout):
     done = checkout.snakemake("-n")
     assert done.returncode == 0
     assert "experiments.communication: 45 of 60 measurements need more nodes than this site has (1)" in done.stdout
+    assert "experiments.communication: 15 of 60 measurements need GPUs, as planning.hardware (summit" in done.stdout
+    assert "measure" not in checkout.jobs()
+    checkout.write(poster(placement={"device": "cpu"}))
     assert checkout.jobs()["measure"] == 5 * 3
 
 
 def test_missing_data_is_an_error_when_something_is_to_run(checkout):
-    checkout.write(poster(experiments=poster()["experiments"][:4], claims=[]))  # without what is measured
+    checkout.write(poster())
     done = checkout.snakemake()
     assert done.returncode != 0
     assert "dataset.root: data/imagenet/train is no folder; expected data/imagenet/train/<class>/<image>" in done.stdout

@@ -70,7 +70,8 @@ try:
     ON_SITE = places_of(set(JOBS.values()))
     MEASURED = {(each.where, each.minutes) for each in STUDY.measurements.values()}
     CORES = workflow.resource_settings.cores
-    ALONE = {job: alone_on(SITE, *job, cores=CORES) for job in MEASURED if not lack(SITE, job[0])}
+    HARDWARE = None if STUDY.is_replayed else STUDY.config.planning.hardware
+    ALONE = {job: alone_on(SITE, *job, cores=CORES) for job in MEASURED if not lack(SITE, job[0], HARDWARE)}
 except (SiteError, PlanFileError) as error:
     sys.exit("\n".join(error.lines))
 except StudyError as error:
@@ -83,7 +84,7 @@ STUDY_AS_ANALYSED = as_analysed(STUDY_AS_WRITTEN)
 # points that the site has no place for stop nothing else
 MEASUREMENTS = {one: each for one, each in STUDY.measurements.items() if (each.where, each.minutes) in ALONE}
 if workflow.is_main_process and not PLANS_ONLY:
-    for line in left_out_lines(STUDY.measurements.values(), SITE):
+    for line in left_out_lines(STUDY.measurements.values(), SITE, HARDWARE):
         print(line, file=sys.stderr)
 PLACES = {run_id: ON_SITE[job] for run_id, job in JOBS.items()}
 PLACES |= {one: ALONE[each.where, each.minutes] for one, each in MEASUREMENTS.items()}

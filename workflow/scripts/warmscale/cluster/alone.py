@@ -24,22 +24,28 @@ def alone_on(site: Site, where: Where, minutes: int | None = None, *, cores: int
     return replace(place, threads=max(place.threads, cores or site.cores))
 
 
-def lack(site: Site, where: Where) -> str:
-    """What is asked for at a place that the site does not have, in words; nothing where it has the place."""
+def lack(site: Site, where: Where, hardware: str | None = None) -> str:
+    """What is asked for at a place that the site does not have, in words; nothing where it has the place.
+
+    hardware: that the study is about (planning.hardware). What it asks of GPUs takes a CPU days.
+    """
     here_only = site.scheduler == "local" or site.launcher == "local"
     most = 1 if here_only else site.walltime[-1].up_to_nodes
     if where.nodes > most:
         return f"more nodes than this site has ({most})"
     if site.gpus and where.ranks_per_node > site.gpus and site.placement.device != "cpu":
         return f"more ranks on a node than this site has GPUs there ({site.gpus})"
+    on_cpus = site.scheduler == "local" and not site.gpus and site.placement.device != "cpu"
+    if on_cpus and hardware not in (None, "cpu"):
+        return f"GPUs, as planning.hardware ({hardware}) has, or placement.device: cpu"
     return ""
 
 
-def left_out_lines(measurements: Iterable[Measurement], site: Site) -> list[str]:
+def left_out_lines(measurements: Iterable[Measurement], site: Site, hardware: str | None = None) -> list[str]:
     """How many measurements of which experiment are left out on a site, and why."""
     asked, lacking = Counter(), Counter()
     for each in measurements:
-        why = lack(site, each.where)
+        why = lack(site, each.where, hardware)
         for name in each.experiments:
             asked[name] += 1
             lacking[name, why] += bool(why)

@@ -108,9 +108,10 @@ def placement_lines(study: Study, site: Site) -> Lines:
     """Where all runs go, and all measurements."""
     wheres = Counter(study.where(run) for run in study.runs.values())
     yield from _place_lines(wheres, site, "run")
-    for line in left_out_lines(study.measurements.values(), site):
+    hardware = study.config.planning.hardware
+    for line in left_out_lines(study.measurements.values(), site, hardware):
         yield warn("placement", line)
-    measured = Counter(each.where for each in study.measurements.values() if not lack(site, each.where))
+    measured = Counter(each.where for each in study.measurements.values() if not lack(site, each.where, hardware))
     yield from _place_lines(measured, site, "measurement")
 
 

@@ -81,11 +81,11 @@ def measuring(prices: Prices, results: Path) -> Measuring:
 
     Raises PlanningError where the size of a model is not known.
     """
-    placement = prices.study.config.placement
+    placement, hardware = prices.study.config.placement, prices.study.config.planning.hardware
     costs = [
         node_hours_of(each, prices.model_of(each), placement)
         for each in prices.study.measurements.values()
-        if not lack(prices.site, each.where) and not is_measured(results / "throughput" / each.measurement_id)
+        if not lack(prices.site, each.where, hardware) and not is_measured(results / "throughput" / each.measurement_id)
     ]
     return Measuring(len(costs), *map(math.fsum, zip(*costs, strict=True)))
 
