@@ -5,6 +5,7 @@ import json
 import os
 import pty
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -484,7 +485,15 @@ def test_status_imports_nothing_heavy(study):
 def watching(study, **options):
     environment = {**os.environ, "PYTHONPATH": str(SCRIPTS), "TERM": "xterm"}
     command = [sys.executable, "-m", "warmscale.cli", "status", "--results", str(study.parent), "--watch", "0.1"]
-    return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True, **options)
+    return subprocess.Popen(
+        command,
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+        # what a shell starts in the background has it ignored, and so have all its children
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        **options,
+    )
 
 
 def test_watch_without_a_terminal_prints_blocks_until_all_runs_have_a_result(study):
@@ -509,7 +518,7 @@ def test_watch_on_a_terminal_repaints_in_place_and_leaves_on_ctrl_c(study):
     deadline = time.monotonic() + 60
     while seen.count(b"\x1b[H") < 3 and time.monotonic() < deadline:
         seen += os.read(ours, 4096)
-    process.send_signal(2)
+    process.send_signal(signal.SIGINT)
     with contextlib.suppress(OSError):  # of a terminal that nobody has open any more
         while rest := os.read(ours, 4096):  # whoever prints waits for a reader
             seen += rest

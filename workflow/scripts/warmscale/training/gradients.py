@@ -91,7 +91,8 @@ class Gradients:
         self._let_go()
         if seen is None or skipped:
             return {}
-        torch._foreach_sub_(seen.weights, self._share_of_weights())
+        if seen.weights:  # of more ranks than parameters some have none
+            torch._foreach_sub_(seen.weights, self._share_of_weights())
         change_sq = self._square(seen.weights)
         seen_sq = [seen.passes_sq, seen.norm_sq, seen.previous_sq, seen.product, seen.weights_sq]
         numbers = torch.stack([*seen_sq, change_sq])
