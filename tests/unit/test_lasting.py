@@ -109,7 +109,7 @@ def test_a_lost_answer_is_given_time_to_be_known(monkeypatch, clock):
     """LSF answers from a copy that it renews: what it does not know a moment later, it may have taken."""
     at = []
     submitted(monkeypatch, LSF, [LOST["bsub"]], lambda: at.append(clock[0]) or "12")
-    assert at == [insist.LATE_SEC]
+    assert at == [lsf.LATE_SEC]
 
 
 @pytest.mark.parametrize(("scheduler", "answers"), [(SLURM, [SILENT]), (LSF, [DOWN])])

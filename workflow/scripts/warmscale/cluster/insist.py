@@ -12,8 +12,6 @@ from .ask import CANNOT_START, HANGS, MISSING, RefusedError, SchedulerSilentErro
 ASK_AGAIN_SEC = 10.0
 FIRST_PAUSE_SEC = 5.0
 LONGEST_PAUSE_SEC = 60.0
-LATE_SEC = 30.0
-"""A scheduler may know a new job so much later than it took it: LSF answers from a copy that it renews."""
 FEWEST_TRIES = 3
 """Of a submission whose answer looks neither like a reason that passes nor like one that stays."""
 
@@ -37,7 +35,7 @@ def insist(words: Sequence[str], speech: ModuleType, look_up: Callable[[], str |
         if speech.is_refused(said) or not (passes or tries < FEWEST_TRIES):
             raise RefusedError(reason)
         may_be_there = code == HANGS or code < 0 or speech.is_lost(said)
-        wait = max(pause, LATE_SEC) if may_be_there else pause
+        wait = max(pause, speech.LATE_SEC) if may_be_there else pause
         warn(f"{reason}; trying again in {wait:.0f} s")
         time.sleep(wait)
         pause, tries = min(2 * pause, LONGEST_PAUSE_SEC), tries + 1
@@ -54,7 +52,7 @@ def _job_id(said: str, speech: ModuleType, look_up: Callable[[], str | None], wa
     try:
         return speech.job_id_in(said)
     except RefusedError:
-        time.sleep(LATE_SEC)
+        time.sleep(speech.LATE_SEC)
         if job_id := surely(look_up, warn):
             return job_id
         raise

@@ -57,6 +57,8 @@ REFUSED = re.compile(
     re.IGNORECASE,
 )
 """What it says when the same call will never succeed."""
+LATE_SEC = 30.0
+"""A new job may be known so much later: bjobs answers from a copy that LSF renews."""
 ASKING_FORMS = (["bjobs", "-a", "-noheader", "-o", "jobid stat"], ["bjobs", "-a", "-w"])
 """The second one for LSF's older relatives, whose bjobs has no -o: JOBID USER STAT and more."""
 

@@ -59,6 +59,8 @@ DONE = frozenset({"COMPLETED"})
 WAITING = frozenset({"PENDING"})
 """Those of jobs that have not begun."""
 CANCEL = "scancel"
+LATE_SEC = 5.0
+"""A new job may be known so much later."""
 
 TRANSIENT = re.compile(
     r"unable to contact slurm controller|connection (refused|timed out|reset)|socket timed out|zero bytes"
