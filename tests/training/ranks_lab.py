@@ -16,6 +16,7 @@ import torch
 from warmscale.cluster.discovery import discover
 from warmscale.records import StateFolder
 from warmscale.training.audit import AuditError
+from warmscale.training.exits import exit_as
 from warmscale.training.loop import Loop
 from warmscale.training.ranks import choose_device, join_ranks
 from warmscale.training.setup import set_up
@@ -173,4 +174,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    exit_as(main)  # as ranks end: a failed audit leaves threads behind

@@ -59,7 +59,7 @@ def test_the_advice_holds_when_it_is_followed(tmp_path, lab, failed, monkeypatch
     assert smaller["fits"] is True
     assert smaller["peak_mib"] <= memory["limit_mib"]
     workers = int(re.search(r"workers: (\d+)", smaller["what"])[1])
-    assert 80 // workers == 8  # 10 take 240 MiB of 260: not advised
+    assert 80 // workers in (5, 8)  # 10 take 240 MiB of 260: not advised; 8 may not fit beside what the failure left
     follows(Started(tmp_path / "smaller", lab, hungry_run(workers=workers)))
 
     larger = advised(record, changes_result=False)["at"]["peak_mib"]

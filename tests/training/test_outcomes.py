@@ -48,6 +48,14 @@ def test_an_unreadable_image_fails_the_run_with_its_path(tmp_path, lab):
     assert read_rows(started.published / "epochs.csv") == []
 
 
+def test_the_reason_that_a_rank_left_outlives_an_abort_of_its_libraries(tmp_path, lab, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    started = Started(tmp_path, lab, small_run(model="models:aborting"))
+    assert started.finish().returncode == 0
+    record = started.record()
+    assert (record["state"], record["failure_class"], record["failure"]) == ("failed", "bug", '"a bug of one\'s own"')
+
+
 def test_a_killed_rank_pauses_the_run_and_the_next_start_goes_on(tmp_path, lab, monkeypatch):
     monkeypatch.setenv("KILLED_ONCE", str(tmp_path / "killed"))
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))

@@ -15,6 +15,7 @@ from warmscale.diagnosis.on_nodes import CheckFolder
 from warmscale.diagnosis.on_rank import Facts, meet
 from warmscale.diagnosis.some_steps import SomeSteps, train
 from warmscale.records import read_json
+from warmscale.training.exits import exit_as
 from warmscale.training.signals import STOP_SIGNALS, end_with_launcher
 
 
@@ -53,4 +54,4 @@ def train_steps(folder: CheckFolder, rank: Rank, check: dict, given: argparse.Na
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    exit_as(main)

@@ -14,6 +14,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from warmscale.cluster.discovery import DiscoveryError, Rank, discover, is_launched
 from warmscale.cluster.hosts import own_host
 from warmscale.records import StateFolder, read_json, write_first
+from warmscale.training.exits import exit_as
 from warmscale.training.signals import end_with_launcher, stop_on_file, stop_on_signals
 
 ATTEMPT_SEC = float(os.environ.get("WARMSCALE_ATTEMPT_SEC", 60.0))
@@ -76,4 +77,4 @@ def write_output_to(log: Path) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    exit_as(main)

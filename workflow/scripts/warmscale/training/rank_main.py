@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import errno
 import os
@@ -87,6 +88,9 @@ def train_rank(
         ending = measure(training, stop) if is_measured else _train(training, stop)
     except Exception as error:
         _leave_reason(state, error, rank, device, training)
+        if training:
+            with contextlib.suppress(Exception):  # it would be the second reason
+                training.checkpoints.wait()
         return 1
     dist.destroy_process_group()
     return PAUSED_EXIT_CODE if ending.state == "paused" else 0

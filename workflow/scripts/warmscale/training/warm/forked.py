@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import gc
 import os
 import signal
 import sys
@@ -50,22 +49,3 @@ def become(words: Sequence[str], environment: Mapping[str, str]) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     if numpy := sys.modules.get("numpy"):  # Python's own generator is seeded anew by itself
         numpy.random.seed()
-
-
-def exit_code_of(program: Callable[[], int | None]) -> int:
-    """What the interpreter would end with after this program."""
-    try:
-        code = program()
-    except SystemExit as error:
-        code = error.code
-    except BaseException:
-        traceback.print_exc()
-        code = 1
-    if code is not None and not isinstance(code, int):
-        print(code, file=sys.stderr)
-        code = 1
-    gc.collect()  # what closes files or ends lines when it goes
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError):
-            stream.flush()
-    return code or 0

@@ -11,8 +11,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+from ..exits import exit_as
 from ..signals import die_with_parent
-from .forked import become, close_all_but, exit_code_of, fork
+from .forked import become, close_all_but, fork
 from .origin import Origin
 
 
@@ -82,15 +83,15 @@ def _wait(told: int, parent: int, origin: Origin) -> NoReturn:
         text = pipe.read()
     if not text:  # there was nothing to train
         os._exit(0)
-    os._exit(_train(json.loads(text)))
+    _train(json.loads(text))
 
 
-def _train(request: Mapping[str, Any]) -> int:
-    """What a rank's script does after its interpreter has started, and its exit code."""
+def _train(request: Mapping[str, Any]) -> NoReturn:
+    """What a rank's script does after its interpreter has started."""
     with open(os.devnull) as nothing, open(request["log"], "a") as log:
         for file, number in ((nothing, 0), (log, 1), (log, 2)):
             os.dup2(file.fileno(), number)
     become(request["command"], request["environment"])
     import train  # the program that launchers start; the warm process has imported it
 
-    return exit_code_of(train.main)
+    exit_as(train.main)

@@ -9,8 +9,9 @@ import sys
 from typing import NoReturn
 
 from ...cluster.launchers import LaunchPlan
+from ..exits import exit_code_of
 from ..signals import Stop, stop_on_signals
-from .forked import become, close_all_but, exit_code_of
+from .forked import become, close_all_but
 from .origin import Origin
 from .ranks import WarmRanks
 from .wire import ENDED, REFUSED, STARTED, is_ours, receive_request, signal_when_heard_of
