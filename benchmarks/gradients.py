@@ -25,8 +25,8 @@ from step import Case, join, ours
 CASES = (
     Case("resnet8", 1, 16, 32, steps=100, rounds=40),
     Case("resnet8", 2, 16, 32, steps=100, rounds=40),
-    Case("resnet18", 1, 32, 32, steps=20, rounds=24),
-    Case("resnet18", 2, 32, 32, steps=20, rounds=24),
+    Case("resnet18", 1, 32, 32, steps=20, rounds=40),
+    Case("resnet18", 2, 32, 32, steps=20, rounds=40),
 )
 """Steps of a block: a multiple of every N that is measured."""
 
