@@ -21,7 +21,7 @@ PLAIN = {
 EASY = PLAIN | {"style": "easy", "launcher": "jsrun", "project": "ABC123", "alloc_flags": "smt1 nvme"}
 SLURM = PLAIN | {"scheduler": "slurm", "launcher": "srun"}
 COMMAND = "cd /repo && python -m snakemake 'a b' > log"
-OUR_BEGINNING = ["bsub", "-J", "digits:run", "-o", "/logs/run.log", "-e", "/logs/run.log", "-env", "all"]
+OUR_BEGINNING = ["bsub", "-J", "digits:run", "-o", "/logs/run.log", "-e", "/logs/run.log"]
 
 
 def bsub(facts, where=POSTER, minutes=720, avoid=(), **more):
@@ -42,14 +42,14 @@ def test_plain_lsf_is_asked_for_slots_on_whole_hosts_and_their_gpus():
     assert bsub(PLAIN, project="P1", queue="gpu", extra=["-Q", "75"]) == [
         *OUR_BEGINNING,
         *("-P", "P1", "-q", "gpu", "-W", "720", "-n", "1680", "-R", "span[ptile=42]"),
-        *("-gpu", "num=6:mode=exclusive_process", "-cwd", "/repo", "-Q", "75", COMMAND),
+        *("-gpu", "num=6:mode=exclusive_process", "-Q", "75", f"cd /repo || exit; {COMMAND}"),
     ]
 
 
 def test_summits_lsf_is_asked_for_nodes_and_nothing_else():
     assert bsub(EASY, minutes=120) == [
         *OUR_BEGINNING,
-        *("-P", "ABC123", "-W", "120", "-nnodes", "40", "-alloc_flags", "smt1 nvme", "-cwd", "/repo", COMMAND),
+        *("-P", "ABC123", "-W", "120", "-nnodes", "40", "-alloc_flags", "smt1 nvme", f"cd /repo || exit; {COMMAND}"),
     ]
 
 
@@ -82,9 +82,15 @@ def test_own_gpu_words_of_a_site_replace_ours():
     assert "num=6:gmodel=V100" in words
 
 
-def test_the_command_is_the_last_word_as_it_is():
+def test_a_job_goes_to_its_folder_or_ends_before_the_command_which_is_as_it_was():
     for facts in (PLAIN, EASY):
-        assert bsub(facts)[-1] == COMMAND
+        assert bsub(facts)[-1] == f"cd /repo || exit; {COMMAND}"
+
+
+def test_only_options_of_bsub_that_lsfs_relatives_have_are_used_unless_the_site_asks_for_more():
+    """OpenLava and volclava read -env as -e nv, and a job that asks for no GPU needs nothing that they lack."""
+    words = bsub(PLAIN, node=NODE | {"gpus": 0}, launcher="mpirun", project="P1", queue="long", avoid=["h1"])
+    assert {word for word in words if word.startswith("-")} == {"-J", "-o", "-e", "-P", "-q", "-W", "-n", "-R"}
 
 
 def test_the_id_of_a_job_is_read_from_what_bsub_says():
@@ -205,7 +211,7 @@ def test_a_failed_sbatch_is_worth_repeating_only_for_reasons_that_pass(message, 
 
 def test_hosts_to_avoid_are_words_of_their_own():
     words = bsub(PLAIN, avoid=["h1", "h2"])
-    assert words[words.index("-cwd") - 2 : words.index("-cwd")] == ["-R", "select[hname!='h1' && hname!='h2']"]
+    assert words[-3:-1] == ["-R", "select[hname!='h1' && hname!='h2']"]
 
 
 def test_hosts_that_take_jobs_are_those_that_are_not_down():
@@ -327,3 +333,38 @@ def test_ends_are_read_from_bjobs_which_may_know_neither_field(tmp_path, monkeyp
     bjobs(tmp_path, monkeypatch, "echo 'bjobs: unknown output field <exit_reason>' >&2; exit 255")
     assert lsf_jobs.ends(["7"]) == {}
     assert lsf_jobs.submitted_as("digits:run", "/a/log") is None
+
+
+RELATIVE = r"""
+case "$*" in
+*-noheader*) echo "bjobs: invalid option -- 'n'" >&2; exit 255;;
+*-J\ other*) echo "No job found" >&2; exit 255;;
+*-l*) cat <<'EOF'
+
+Job <3>, Job Name <digits:run>, User <alice>, Project <default>, Status <EXIT>, Queue <normal>, Command <sleep
+                     60>
+Sat Nov 21 07:28:51: Submitted from host <node0>, CWD <$HOME/w>, Output File <//lo
+                     gs/1.log>, Error File </logs/1.log>;
+Sat Nov 21 07:28:53: Started on <node3>, Execution Home </home/alice>;
+
+Job <4>, Job Name <digits:run>, User <alice>, Status <RUN>, Queue <normal>
+Sat Nov 21 07:28:51: Submitted from host <node0>, CWD <$HOME/w>, Output File (overwrite) </logs/2.log>;
+EOF
+;;
+*) cat <<'EOF'
+JOBID   USER    STAT  QUEUE      FROM_HOST   EXEC_HOST   JOB_NAME   SUBMIT_TIME
+3       alice   EXIT  normal     node0       node2       digits:run Nov 21 07:24
+4       alice   RUN   normal     node0       2*node2:2*node3 digits:run Nov 21 07:24
+EOF
+;;
+esac
+"""
+"""What volclava 2.2 answers, whose bjobs has another -o."""
+
+
+def test_relatives_of_lsf_tell_states_and_output_files_in_their_own_words(tmp_path, monkeypatch):
+    bjobs(tmp_path, monkeypatch, RELATIVE)
+    assert lsf.states(["3", "4"]) == lsf.own_states(10.0) == {"3": "EXIT", "4": "RUN"}
+    files = ("//logs/1.log", "/logs/2.log", "/logs/3.log")
+    assert [lsf_jobs.submitted_as("digits:run", file) for file in files] == ["3", "4", None]
+    assert lsf_jobs.submitted_as("other", "/logs/1.log") is None

@@ -40,7 +40,7 @@ def test_whether_jobs_can_submit_jobs_is_told_from_the_first_host(node):
     assert line.startswith("warn submit: bsub, bjobs, bkill not on the PATH on ")
     assert "`warmscale submit`" in line and "tmux" in line
     lsf_commands(node, "echo 'LSF is down. Please wait ...' >&2; exit 255")
-    assert "says: LSF is down. Please wait ..." in on_first_host(node)["submit"]
+    assert "bjobs: LSF is down. Please wait ..." in on_first_host(node)["submit"]
     for answers in ("echo 'No unfinished job found' >&2; exit 255", "echo '7 RUN'"):
         lsf_commands(node, answers)
         assert on_first_host(node)["submit"].startswith("ok   submit: jobs can be submitted from ")

@@ -15,12 +15,12 @@ from warmscale.study import load_study
 PRESETS = ROOT / "profiles/lsf/presets"
 LINES = {
     "plain": (
-        "bsub -J poster:RUN -o /logs/RUN.log -e /logs/RUN.log -env all -W 720 "
-        "-n 1680 -R 'span[ptile=42]' -gpu num=6:mode=exclusive_process -cwd /repo COMMAND"
+        "bsub -J poster:RUN -o /logs/RUN.log -e /logs/RUN.log -W 720 "
+        "-n 1680 -R 'span[ptile=42]' -gpu num=6:mode=exclusive_process 'cd /repo || exit; COMMAND'"
     ),
     "summit": (
-        "bsub -J poster:RUN -o /logs/RUN.log -e /logs/RUN.log -env all -P ABC123 -q batch -W 120 "
-        "-nnodes 40 -alloc_flags 'smt1 nvme' -cwd /repo COMMAND"
+        "bsub -J poster:RUN -o /logs/RUN.log -e /logs/RUN.log -P ABC123 -q batch -W 120 "
+        "-nnodes 40 -alloc_flags 'smt1 nvme' 'cd /repo || exit; COMMAND'"
     ),
 }
 

@@ -82,7 +82,7 @@ def test_on_lsf_it_is_one_slot_without_a_gpu_that_runs_again_where_its_host_fail
         "P1",
     )
     assert {"-gpu", "-R", "-w"}.isdisjoint(words) and "-r" in words
-    assert (option(words, "-o"), words[-1]) == ("/r/master.log", f"{FIND_CACHES}; run it")
+    assert (option(words, "-o"), words[-1]) == ("/r/master.log", f"cd /w || exit; {FIND_CACHES}; run it")
 
 
 def test_on_slurm_it_is_one_task_without_what_runs_ask_for():

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from . import lsf, slurm
 from .ask import RefusedError, SchedulerSilentError, answer, chunks, silence
-from .job_shell import CACHES, FIND_CACHES, is_of_a_node
+from .job_shell import CACHES, FIND_CACHES, enter, is_of_a_node
 
 if TYPE_CHECKING:
     from .site import Site
@@ -45,14 +45,14 @@ def submission(site: Site, job: SmallJob) -> list[str]:
 
 def _bsub_words(site: Site, job: SmallJob) -> list[str]:
     own, queue = site.master, site.master.queue or site.queue
-    words = ["bsub", "-J", job.name, "-o", str(job.log), "-e", str(job.log), "-env", "all", "-r"]
+    words = ["bsub", "-J", job.name, "-o", str(job.log), "-e", str(job.log), "-r"]
     words += ["-P", site.project] if site.project else []
     words += ["-q", queue] if queue else []
     words += ["-W", str(site.master_walltime_min)]
     words += ["-nnodes", "1"] if site.style == "easy" else ["-n", "1"]
     words += ["-R", f"rusage[mem={own.memory_gb}GB]"] if own.memory_gb and site.style == "plain" else []
     words += ["-w", f"ended({job.after})"] if job.after else []
-    return [*words, "-cwd", str(job.cwd), *own.extra, f"{FIND_CACHES}; {job.command}"]
+    return [*words, *own.extra, f"{enter(job.cwd)}; {FIND_CACHES}; {job.command}"]
 
 
 def _sbatch_words(site: Site, job: SmallJob) -> list[str]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shlex
+from pathlib import Path
 
 WARNINGS = "USR1 USR2"
 """Signals by which schedulers tell a job that its end is near; a program that knows nothing of them ends by them."""
@@ -17,6 +19,11 @@ FIND_CACHES = (
     f"""[ -w "${{HOME-}}" ] || {{ cache="${{TMPDIR:-/tmp}}/warmscale-$(id -u)"; {OWN}; export {_EXPORTS}; }}"""
 )
 """A line that has caches on a disk of the node where the home folder is not there, or cannot be written to."""
+
+
+def enter(folder: str | Path) -> str:
+    """A line that goes to a folder, or ends where a node does not see it: LSF would go on elsewhere, as in /tmp."""
+    return f"cd {shlex.quote(str(folder))} || exit"
 
 
 def is_of_a_node(folder: str) -> bool:

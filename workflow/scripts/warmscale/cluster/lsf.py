@@ -8,7 +8,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .ask import RefusedError, answer, chunks, silence
+from .ask import COMMAND_TIMEOUT_SEC, RefusedError, answer, chunks, silence
+from .job_shell import enter
 
 if TYPE_CHECKING:
     from .placement import Where
@@ -59,6 +60,8 @@ REFUSED = re.compile(
 """What it says when the same call will never succeed."""
 LATE_SEC = 30.0
 """A new job may be known so much later: bjobs answers from a copy that LSF renews."""
+NO_JOB = re.compile(r"is not found|no (\w+ )?job found", re.IGNORECASE)
+"""What bjobs says of jobs that are not there."""
 ASKING_FORMS = (["bjobs", "-a", "-noheader", "-o", "jobid stat"], ["bjobs", "-a", "-w"])
 """The second one for LSF's older relatives, whose bjobs has no -o: JOBID USER STAT and more."""
 
@@ -77,16 +80,17 @@ def bsub_words(
 ) -> list[str]:
     """The words of a submission, for a call without a shell; `command` is one word for the shell of the first host.
 
-    `avoid`: hosts that the job must not get; `alone`: it gets whole nodes.
+    `avoid`: hosts that the job must not get; `alone`: it gets whole nodes. What LSF does by default, as passing the
+    environment on, is not asked for: its relatives have no such options.
     """
-    words = ["bsub", "-J", name, "-o", str(log), "-e", str(log), "-env", "all"]
+    words = ["bsub", "-J", name, "-o", str(log), "-e", str(log)]
     words += ["-P", site.project] if site.project else []
     words += ["-q", site.queue] if site.queue else []
     words += ["-W", str(walltime_min)]
     words += _easy_words(site, where) if site.style == "easy" else _plain_words(site, where, alone)
     others = " && ".join(f"hname!='{host}'" for host in avoid)
     words += ["-R", f"select[{others}]"] if avoid else []
-    return [*words, "-cwd", str(cwd), *site.extra, command]
+    return [*words, *site.extra, f"{enter(cwd)}; {command}"]
 
 
 def lifting_words(job_id: str, words: Sequence[str]) -> list[str]:
@@ -121,14 +125,19 @@ def job_id_in(said: str) -> str:
 
 def states(job_ids: Sequence[str]) -> dict[str, str]:
     """{job id: state} of the jobs that LSF knows, also of those that ended lately; raises SchedulerSilentError."""
-    return {job_id: state for chunk in chunks(job_ids) for job_id, state in _states(chunk).items()}
+    return {job_id: state for chunk in chunks(job_ids) for job_id, state in _states(chunk, COMMAND_TIMEOUT_SEC).items()}
 
 
-def _states(job_ids: Sequence[str]) -> dict[str, str]:
+def own_states(timeout_sec: float) -> dict[str, str]:
+    """The same of all jobs of this user."""
+    return _states([], timeout_sec)
+
+
+def _states(job_ids: Sequence[str], timeout_sec: float) -> dict[str, str]:
     complaint = None
     for form in ASKING_FORMS:
-        code, said = answer([*form, *job_ids])
-        if (known := states_in(said)) or re.search(r"is not found|no (\w+ )?job found", said, re.IGNORECASE):
+        code, said = answer([*form, *job_ids], timeout_sec=timeout_sec)
+        if (known := states_in(said)) or NO_JOB.search(said):
             return known
         complaint = complaint or silence(form, code, said)
     raise complaint

@@ -33,9 +33,9 @@ def lost_host(hosts: Sequence[str]) -> str | None:
 
 
 def hosts_in(said: str, states: tuple[str, ...] = TAKE_JOBS) -> list[str]:
-    """Hosts in states that begin so, from `bhosts -w`."""
+    """Hosts in states that begin so and have slots, from `bhosts -w`: a master may be full of none."""
     rows = (line.split() for line in said.splitlines()[1:])
-    return [row[0] for row in rows if len(row) > 1 and row[1].startswith(states)]
+    return [row[0] for row in rows if len(row) > 3 and row[1].startswith(states) and row[3] != "0"]
 
 
 def _bhosts(names: Sequence[str]) -> str:

@@ -10,12 +10,29 @@ import re
 from collections.abc import Sequence
 
 from .ask import CANNOT_START, HANGS, MISSING, answer, chunks, silence
-from .lsf import is_transient
+from .lsf import NO_JOB, is_transient
 from .settle import End
 
 FIELDS = ["bjobs", "-a", "-noheader", "-o"]
 ENDS = [*FIELDS, "jobid exec_host exit_reason delimiter='|'"]
-FILES = [*FIELDS, "jobid output_file delimiter='|'"]
+
+
+def _files(said: str) -> list[list[str]]:
+    return _rows(said, cells=2)
+
+
+def files_in(said: str) -> list[list[str]]:
+    """[[job id, its output file]] from `bjobs -l`, which breaks lines anywhere."""
+    jobs = re.split(r"^Job <(?=\d)", re.sub(r"\n {10,}", "", said), flags=re.MULTILINE)[1:]
+    files = ((job.partition(">")[0], re.search(r"Output File(?: \(overwrite\))? <(.*?)>", job)) for job in jobs)
+    return [[job_id, file[1]] for job_id, file in files if file]
+
+
+FILES = (
+    (["bjobs", "-a", "-noheader", "-o", "jobid output_file delimiter='|'"], _files),
+    (["bjobs", "-a", "-l"], files_in),
+)
+"""Ways to ask for output files; the second one is for LSF's relatives."""
 
 
 def ends(job_ids: Sequence[str]) -> dict[str, End]:
@@ -33,12 +50,15 @@ def submitted_as(name: str, log: str) -> str | None:
 
     None too for a bjobs that cannot tell. Raises SchedulerSilentError.
     """
-    words = [*FILES, "-J", name]
-    code, said = answer(words)
-    if found := next((job_id for job_id, file in _rows(said, cells=2) if file == log), None):
-        return found
-    if code in (MISSING, CANNOT_START, HANGS) or is_transient(said) or (code and not said.strip()):
-        raise silence(words, code, said)
+    for form, files in FILES:
+        words = [*form, "-J", name]
+        code, said = answer(words)
+        if found := files(said):
+            return next((job_id for job_id, file in found if file == log), None)
+        if code in (MISSING, CANNOT_START, HANGS) or is_transient(said) or (code and not said.strip()):
+            raise silence(words, code, said)
+        if NO_JOB.search(said):
+            break
     return None
 
 

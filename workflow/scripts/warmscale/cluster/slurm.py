@@ -171,6 +171,15 @@ def states(job_ids: Sequence[str]) -> dict[str, str]:
     return states_in(squeue(job_ids))
 
 
+def own_states(timeout_sec: float) -> dict[str, str]:
+    """The same of all jobs of this user."""
+    words = ["squeue", "--noheader", "--me", "--format=%i %T %r"]
+    code, rows = answer(words, timeout_sec=timeout_sec)
+    if code:
+        raise silence(words, code, rows)
+    return states_in(rows)
+
+
 def states_in(said: str) -> dict[str, str]:
     """{job id: state} from `squeue --noheader --states=all --format='%i %T %r'`."""
     return {job_id: state for job_id, (state, _) in _rows(said).items()}

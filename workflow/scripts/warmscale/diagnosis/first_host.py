@@ -13,10 +13,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ..cluster.ask import SchedulerSilentError
 from ..cluster.walltime import job_id
-from .findings import Lines, ask, fail, first_line, ok, warn
+from .findings import Lines, fail, ok, warn
 from .quota import quotas_on
-from .schedulers import COMMANDS, JOBS, NO_JOBS
+from .schedulers import COMMANDS, SPEECH
 from .storage import why_not_writable
 
 ANSWER_SEC = 10.0
@@ -44,9 +45,10 @@ def why_no_submission(scheduler: str) -> str | None:
     """Why nothing can be submitted from this host; None where it can."""
     if missing := [name for name in COMMANDS[scheduler] if not shutil.which(name)]:
         return f"{', '.join(missing)} not on the PATH"
-    jobs = ask(JOBS[scheduler], ANSWER_SEC)
-    if jobs.code and not NO_JOBS.search(jobs.text):
-        return f"`{' '.join(JOBS[scheduler])}` says: {first_line(jobs.text)}"
+    try:
+        SPEECH[scheduler].own_states(ANSWER_SEC)
+    except SchedulerSilentError as error:
+        return str(error)
     return None
 
 

@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..cluster import lsf, slurm
-from ..cluster.ask import RefusedError
+from ..cluster.ask import RefusedError, SchedulerSilentError
 from ..cluster.job_shell import FIND_CACHES, in_job
 from ..cluster.lsf_jobs import output_in
 from .findings import ask
 from .on_nodes import CheckFolder
+from .schedulers import SPEECH
 
 if TYPE_CHECKING:
     from ..cluster.placement import Where
@@ -33,7 +34,6 @@ FORGOTTEN_POLLS = 5
 END_SEC = 15.0
 MINUTES = 20
 """Walltime that the job asks for; less where the site has less."""
-SCHEDULERS = {"lsf": (lsf, "bkill"), "slurm": (slurm, "scancel")}
 
 
 class NoJobError(RuntimeError):
@@ -71,15 +71,15 @@ def submission(site: Site, where: Where, folder: CheckFolder, study: str, wallti
 
 def run_in_job(site: Site, words: Sequence[str], folder: CheckFolder, wait_min: float) -> Waited:
     """Submit, wait for the end, and kill the job if that takes too long or we are interrupted; raises NoJobError."""
-    language, kill = SCHEDULERS[site.scheduler]
+    speech = SPEECH[site.scheduler]
     with _interrupts_held_back() as interrupts:  # bsub may have submitted before it could say so
         answer = ask(words, within_sec=300)
     if answer.code:
-        later = language.is_transient(answer.text)
+        later = speech.is_transient(answer.text)
         hint = "try again later" if later else "mend site.yaml (queue, project, walltime, node, extra), or ask the site"
         raise NoJobError(f"{words[0]} refused it: {answer.text}; {hint}")
     try:
-        job_id = language.job_id_in(answer.text)
+        job_id = speech.job_id_in(answer.text)
     except RefusedError as error:
         raise NoJobError(str(error)) from error
     say(f"job {job_id} is submitted; Ctrl-C kills it")
@@ -92,7 +92,7 @@ def run_in_job(site: Site, words: Sequence[str], folder: CheckFolder, wait_min: 
         return waited
     finally:
         if not over:
-            say(f"{kill} {job_id}: {ask([kill, job_id]).text}")
+            say(f"{speech.CANCEL} {job_id}: {ask([speech.CANCEL, job_id]).text}")
 
 
 @contextlib.contextmanager
@@ -119,7 +119,7 @@ def _wait(scheduler: str, job_id: str, folder: CheckFolder, wait_min: float) -> 
         now = time.monotonic()
         if not folder.parent.exists():
             pending_sec = now - began
-        if state in SCHEDULERS[scheduler][0].OVER or misses >= FORGOTTEN_POLLS:
+        if state in SPEECH[scheduler].OVER or misses >= FORGOTTEN_POLLS:
             _await_late_files(folder, job_id, state or "forgotten by the scheduler", log)
             break
         if now > give_up:
@@ -137,14 +137,10 @@ def _wait(scheduler: str, job_id: str, folder: CheckFolder, wait_min: float) -> 
 
 def _state(scheduler: str, job_id: str) -> str | None:
     """As the scheduler calls it; empty where it does not know the job, None where it does not answer."""
-    asked = {
-        "lsf": ["bjobs", "-a", "-noheader", "-o", "jobid stat", job_id],
-        "slurm": ["squeue", "--noheader", "--states=all", "--format=%i %T", f"--jobs={job_id}"],
-    }
-    answer = ask(asked[scheduler])
-    known = SCHEDULERS[scheduler][0].states_in(answer.text)
-    unknown = "is not found" in answer.text or "Invalid job id" in answer.text
-    return known.get(job_id, "" if answer.code == 0 or unknown else None)
+    try:
+        return SPEECH[scheduler].states([job_id]).get(job_id, "")
+    except SchedulerSilentError:
+        return None
 
 
 def _why_pending(scheduler: str, job_id: str) -> str:

@@ -7,15 +7,16 @@ import re
 import shutil
 from typing import TYPE_CHECKING
 
-from .findings import Lines, ask, counted, fail, first_line, ok, warn
+from ..cluster import lsf, slurm
+from ..cluster.ask import SchedulerSilentError
+from .findings import ANSWER_SEC, Lines, ask, counted, fail, first_line, ok, warn
 
 if TYPE_CHECKING:
     from ..cluster.site import Site
 
 COMMANDS = {"lsf": ("bsub", "bjobs", "bkill"), "slurm": ("sbatch", "squeue", "scancel")}
 VERSION = {"lsf": ("bsub", "-V"), "slurm": ("sbatch", "--version")}
-JOBS = {"lsf": ("bjobs", "-noheader", "-o", "jobid stat"), "slurm": ("squeue", "--noheader", "--me", "--format=%i %T")}
-NO_JOBS = re.compile(r"no unfinished job", re.IGNORECASE)
+SPEECH = {"lsf": lsf, "slurm": slurm}
 
 
 def scheduler(site: Site) -> Lines:
@@ -34,13 +35,13 @@ def scheduler(site: Site) -> Lines:
 
 
 def _answers(kind: str) -> Lines:
-    version, jobs = ask(VERSION[kind]), ask(JOBS[kind])
-    if jobs.code and not NO_JOBS.search(jobs.text):
-        yield fail(
-            "scheduler", f"`{' '.join(JOBS[kind])}`: {first_line(jobs.text)}; ask the site whether {kind.upper()} is up"
-        )
+    speech, version = SPEECH[kind], ask(VERSION[kind])
+    try:
+        states = speech.own_states(ANSWER_SEC)
+    except SchedulerSilentError as error:
+        yield fail("scheduler", f"{error}; ask the site whether {kind.upper()} is up")
         return
-    number = 0 if NO_JOBS.search(jobs.text) else len(jobs.text.splitlines())
+    number = sum(state not in speech.OVER for state in states.values())
     said = first_line(version.text) if version.code == 0 else f"version unknown ({first_line(version.text)})"
     yield ok("scheduler", f"{said}; answers, you have {counted(number, 'job')} there")
 
