@@ -158,7 +158,13 @@ def executor_of(run: SimpleNamespace, **members) -> LsfExecutor:
     """An executor that has one job, outside of Snakemake."""
     made = LsfExecutor.__new__(LsfExecutor)
     made.logger, made.runs = SimpleNamespace(warning=members.pop("say", print), info=print), lambda job: run
-    made._ends, made._over_since, made._live, made._waiting = {}, {}, {}, waiting.Waiting()
+    made._ends, made._over_since, made._live, made._waiting, made._unreached = (
+        {},
+        {},
+        {},
+        waiting.Waiting(),
+        waiting.Waiting(),
+    )
     for name, value in members.items():
         setattr(made, name, value)
     return made
@@ -300,7 +306,7 @@ def test_a_state_that_is_no_known_end_is_a_job_that_lives(monkeypatch, kind, sta
     told = {str(number): state for number, state in enumerate(states)}
     monkeypatch.setattr(kind, "states", lambda self, job_ids: told)
     executor = kind.__new__(kind)
-    executor._waiting = waiting.Waiting()
+    executor._waiting = executor._unreached = waiting.Waiting()
     assert list(executor.outcomes(list(told)).values()) == outcomes
 
 
@@ -363,6 +369,19 @@ def test_jobs_are_noted_while_others_are_looked_at():
     noting.join()
 
 
+def test_a_job_whose_host_is_not_reached_for_long_is_told_of_once_with_what_ends_it(monkeypatch, caplog):
+    monkeypatch.setattr(waiting, "TELL_SEC", -1.0)
+    executor = LsfExecutor.__new__(LsfExecutor)
+    executor.logger = logging.getLogger(__name__)
+    executor._waiting, executor._unreached = waiting.Waiting(), waiting.Waiting()
+    for state in ("RUN", "UNKWN", "UNKWN", "RUN", "UNKWN"):
+        monkeypatch.setattr(executor, "states", lambda job_ids, state=state: {"57": state})
+        executor.outcomes(["57"])
+        executor.tell_of_waiting()
+    lines = [record.getMessage() for record in caplog.records]
+    assert len(lines) == 2 and "`bkill -r 57`" in lines[0]
+
+
 class Info(SimpleNamespace):
     """A job as Snakemake hands it to an executor."""
 
@@ -372,7 +391,7 @@ def polled(monkeypatch, answers: list[dict[str, str] | Exception]) -> list[str]:
     executor, ended = LsfExecutor.__new__(LsfExecutor), []
     executor.logger, executor.is_master = logging.getLogger(__name__), lambda: True
     executor._silent, executor._misses, executor._held, executor._live = False, {}, set(), {}
-    executor._ends, executor._waiting = {"2": None}, waiting.Waiting()
+    executor._ends, executor._waiting, executor._unreached = {"2": None}, waiting.Waiting(), waiting.Waiting()
     executor.runs = lambda job: SimpleNamespace(is_published=lambda: False)
     left = iter(answers)
 

@@ -133,6 +133,15 @@ def test_a_parent_whose_heart_stands_still_is_gone(tmp_path, watching):
         assert within(10, lambda: watching.requested)
 
 
+def test_a_rank_whose_parent_was_replaced_ends_though_it_hangs(tmp_path):
+    program = "import sys, time, pathlib; from warmscale.training.signals import end_when_replaced as end; "
+    program += "end(pathlib.Path(sys.argv[1]), look_sec=0.05, grace_sec=0.1); time.sleep(600)"
+    with acquire(tmp_path / "lease", {}, beat_sec=0.05) as held:
+        hangs = subprocess.Popen([sys.executable, "-c", program, str(held.path)])
+        assert not within(1.5, lambda: hangs.poll() is not None)
+    assert hangs.wait(10) == 1
+
+
 def test_a_request_that_comes_as_a_file_is_seen_though_attributes_are_old(tmp_path, lying_attributes, watching):
     with acquire(tmp_path / "lease", {}, beat_sec=0.05) as held:
         stop_on_file(watching, tmp_path / "stop", held.path)

@@ -15,7 +15,7 @@ from warmscale.cluster.discovery import DiscoveryError, Rank, discover, is_launc
 from warmscale.cluster.hosts import own_host
 from warmscale.records import StateFolder, read_json, write_first
 from warmscale.training.exits import exit_as
-from warmscale.training.signals import end_with_launcher, stop_on_file, stop_on_signals
+from warmscale.training.signals import end_when_replaced, end_with_launcher, stop_on_file, stop_on_signals
 
 ATTEMPT_SEC = float(os.environ.get("WARMSCALE_ATTEMPT_SEC", 60.0))
 """For a shared file system to show what the parent wrote on another host."""
@@ -42,6 +42,8 @@ def main() -> int:
     stop.deadline.at = attempt.get("deadline")
     if rank.is_first and lease:
         stop_on_file(stop, state.stop, lease)
+    elif lease:
+        end_when_replaced(lease)
 
     if attempt.get("gpus") and arguments.settings["device"] == "auto":
         arguments.settings["device"] = "cuda"  # a node whose GPUs have vanished is no reason to train on its CPUs

@@ -30,6 +30,8 @@ DONE = frozenset({"DONE", "PDONE", "POST_DONE"})
 """Those of them that tell of success."""
 WAITING = frozenset({"PEND"})
 """States of a job that has not begun, and waits for hosts."""
+UNREACHED = frozenset({"UNKWN", "RUNKWN", "ZOMBI"})
+"""States of a job whose host LSF cannot reach."""
 CANCEL = "bkill"
 
 TRANSIENT = re.compile(

@@ -109,7 +109,12 @@ class LsfExecutor(Lasting):
         return lsf_hosts.lost_host(end.hosts)
 
     def tell_of_waiting(self) -> None:
-        """In the words of bjobs -p."""
+        """In the words of bjobs -p; and of what only the user may end."""
+        for job_id in self._unreached.untold():
+            self.logger.warning(
+                f"LSF cannot reach the host of job {job_id}, which is waited for: it may go on there. "
+                f"If that host will not come back: `bkill -r {job_id}`, and the run goes on elsewhere"
+            )
         if waiting := self._waiting.to_ask_after():
             for line in self._waiting.news_in(lsf_jobs.pending_reasons(waiting)):
                 self.logger.warning(f"LSF has not started job {line}; see `bjobs -p`")

@@ -58,6 +58,8 @@ DONE = frozenset({"COMPLETED"})
 """Those of them that tell of success."""
 WAITING = frozenset({"PENDING"})
 """Those of jobs that have not begun."""
+UNREACHED: frozenset[str] = frozenset()
+"""Slurm ends the jobs of a host that it cannot reach."""
 CANCEL = "scancel"
 LATE_SEC = 5.0
 """A new job may be known so much later."""

@@ -37,7 +37,7 @@ class Submitting:
 
     def __post_init__(self, *given: Any, **named: Any) -> None:
         self._live: dict[str, SubmittedJobInfo] = {}
-        self._waiting = Waiting()
+        self._waiting, self._unreached = Waiting(), Waiting()
         super().__post_init__(*given, **named)
 
     def run_jobs(self, jobs: list[JobExecutorInterface]) -> None:
@@ -133,6 +133,7 @@ class Submitting:
         done, over = self.speech.DONE, self.speech.OVER
         states = self.states(job_ids)
         self._waiting.note(states, self.speech.WAITING)
+        self._unreached.note(states, self.speech.UNREACHED)
         return {job: "done" if state in done else state if state in over else "alive" for job, state in states.items()}
 
     def states(self, job_ids: Sequence[str]) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Jobs that wait to be started: since when, and what has been told of the reasons. Standard library only."""
+"""Jobs that wait, to be started or for their host: since when, and what was told of it. Standard library only."""
 
 from __future__ import annotations
 
@@ -19,20 +19,28 @@ class Waiting:
     def __init__(self) -> None:
         self._since: dict[str, float] = {}
         self._told: set[str] = set()
+        self._told_of: set[str] = set()
         self._not_before = 0.0
 
     def note(self, states: Mapping[str, str], waits: Collection[str]) -> None:
-        """Take note of the states of some jobs; those in `waits` are of jobs that have not begun."""
+        """Take note of the states of some jobs; those in `waits` are of jobs that wait."""
         for job_id, state in states.items():
             if state in waits:
                 self._since.setdefault(job_id, time.monotonic())
             else:
                 self._since.pop(job_id, None)
+                self._told_of.discard(job_id)
 
     def longer_than(self, seconds: float) -> list[str]:
         """Jobs that have waited so long, the longest first."""
         now, since_when = time.monotonic(), self._since.copy()  # of one moment: jobs are noted by two threads
         return sorted((one for one, since in since_when.items() if now - since > seconds), key=since_when.__getitem__)
+
+    def untold(self) -> list[str]:
+        """Jobs that have waited for long, each told once."""
+        late = [job_id for job_id in self.longer_than(TELL_SEC) if job_id not in self._told_of]
+        self._told_of.update(late)
+        return late
 
     def to_ask_after(self) -> list[str]:
         """Jobs of which it is time to ask why they wait; none again for a while."""

@@ -42,7 +42,7 @@ def _answers(kind: str) -> Lines:
         yield fail("scheduler", f"{error}; ask the site whether {kind.upper()} is up")
         return
     number = sum(state not in speech.OVER for state in states.values())
-    said = first_line(version.text) if version.code == 0 else f"version unknown ({first_line(version.text)})"
+    said = first_line(version.text) if version.code == 0 and version.text else "its version is not known"
     yield ok("scheduler", f"{said}; answers, you have {counted(number, 'job')} there")
 
 

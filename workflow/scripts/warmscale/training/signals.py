@@ -80,6 +80,23 @@ def stop_on_file(stop: Stop, file: Path, lease: Path) -> None:
     threading.Thread(target=watch, name="stop", daemon=True).start()
 
 
+def end_when_replaced(lease: Path, *, look_sec: float = 10.0, grace_sec: float = 30.0) -> None:
+    """End this process some time after its parent has given the run up, or another one has taken over.
+
+    A rank may hang in a collective with a host that is gone, for as long as that may take, and keep a device busy.
+    """
+
+    def watch() -> None:
+        while True:
+            time.sleep(look_sec)
+            with contextlib.suppress(OSError):
+                if not is_current(lease):
+                    time.sleep(grace_sec)
+                    os._exit(1)
+
+    threading.Thread(target=watch, name="end", daemon=True).start()
+
+
 def send_to_all(processes: list[subprocess.Popen], number: signal.Signals) -> None:
     """Signal the processes that still run."""
     for process in processes:
