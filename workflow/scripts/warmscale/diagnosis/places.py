@@ -54,7 +54,7 @@ def read_site(file: Path | None) -> tuple[Site | None, list[str]]:
 def site_lines(site: Site, file: Path | None) -> Lines:
     """What the site is, in one line."""
     kind = {"lsf": f"LSF, style {site.style}", "slurm": "Slurm", "local": "this machine"}[site.scheduler]
-    longest = f", up to {site.walltime[-1].up_to_nodes} nodes" if site.walltime else ""
+    longest = f", up to {counted(site.walltime[-1].up_to_nodes, 'node')}" if site.walltime else ""
     node = f"nodes of {counted(site.cores, 'core')} and {counted(site.gpus, 'GPU')}"
     yield ok("site", f"{file or 'no file'}: {kind}, launcher {site.launcher}, {node}{longest}")
 
