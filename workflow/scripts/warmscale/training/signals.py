@@ -80,18 +80,24 @@ def stop_on_file(stop: Stop, file: Path, lease: Path) -> None:
     threading.Thread(target=watch, name="stop", daemon=True).start()
 
 
-def end_when_replaced(lease: Path, *, look_sec: float = 10.0, grace_sec: float = 30.0) -> None:
+def end_when_replaced(lease: Path, *, look_sec: float = 10.0, grace_sec: float = 90.0) -> None:
     """End this process some time after its parent has given the run up, or another one has taken over.
 
-    A rank may hang in a collective with a host that is gone, for as long as that may take, and keep a device busy.
+    A rank may hang in a collective with a host that is gone, for half an hour, and keep a device busy. In `grace_sec`
+    it may end by itself; and a network file system that remembers an older folder has looked again.
     """
+
+    def is_replaced() -> bool:
+        with contextlib.suppress(OSError):
+            return not is_current(lease)
+        return False
 
     def watch() -> None:
         while True:
             time.sleep(look_sec)
-            with contextlib.suppress(OSError):
-                if not is_current(lease):
-                    time.sleep(grace_sec)
+            if is_replaced():
+                time.sleep(grace_sec)
+                if is_replaced():
                     os._exit(1)
 
     threading.Thread(target=watch, name="end", daemon=True).start()
