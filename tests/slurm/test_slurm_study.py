@@ -28,7 +28,7 @@ from warmscale.records import TIMING_COLUMNS, StateFolder, read_json, read_lines
 
 from .cluster import SlurmCluster, SlurmError
 
-PATIENCE_SEC = 150
+PATIENCE_SEC = 300
 ONE_RUN = {"name": "warmup", "grid": {"warmup_epochs": [1]}, "figures": ["curves"]}
 ONE_NODE = {"max_nodes": 1, "ranks_per_node": 2}
 TWO_NODES = {"nodes": 2, "ranks_per_node": 1}
@@ -281,7 +281,7 @@ def test_ends_of_jobs_are_told_in_slurms_words(slurm, monkeypatch):
     slurm.ask("scancel", cancelled)
     for job, state in {node: "NODE_FAIL", good: "COMPLETED", bad: "FAILED", stays: "RUNNING"}.items():
         slurm.wait_for(job, state)
-    executor._told, executor._waiting = set(), Waiting()
+    executor._told, executor._waiting, executor._unreached = set(), Waiting(), Waiting()
     ends = executor.outcomes([node, stays, good, bad, cancelled, "999999"])
     assert ends == {node: "NODE_FAIL", stays: "alive", good: "done", bad: "FAILED", cancelled: "CANCELLED"}
     assert executor.end_of(None, "NODE_FAIL") == End("NODE_FAIL")

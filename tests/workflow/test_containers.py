@@ -84,7 +84,8 @@ def assert_lsf_was_asked_in_the_words_of_the_preset(inside: LsfCheckout, run_id:
     site, (words,) = load_site(inside.folder / "profiles/lsf/site.yaml"), inside.cluster.calls("bsub")
     log = read_json(inside.folder / f"results/tiny/state/{run_id}/job.json")["log"]
     about = {"where": Where(2, 1), "name": f"tiny:{run_id}", "log": log, "cwd": inside.folder}
-    made = bsub_words(site, walltime_min=site.walltime_min(2), command=words[-1], **about)
+    command = words[-1].removeprefix(f"cd {inside.folder} || exit; ")
+    made = bsub_words(site, walltime_min=site.walltime_min(2), command=command, **about)
     assert words == made[1:]
     task = inside.folder / f"results/tiny/state/{run_id}/task.json"
     assert f"WARMSCALE_TASK={task}" in words[-1] and f"train:run={run_id}" in words[-1]
