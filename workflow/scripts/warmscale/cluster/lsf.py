@@ -125,9 +125,9 @@ def job_id_in(said: str) -> str:
     return found[1]
 
 
-def states(job_ids: Sequence[str]) -> dict[str, str]:
+def states(job_ids: Sequence[str], timeout_sec: float = COMMAND_TIMEOUT_SEC) -> dict[str, str]:
     """{job id: state} of the jobs that LSF knows, also of those that ended lately; raises SchedulerSilentError."""
-    return {job_id: state for chunk in chunks(job_ids) for job_id, state in _states(chunk, COMMAND_TIMEOUT_SEC).items()}
+    return {job_id: state for chunk in chunks(job_ids) for job_id, state in _states(chunk, timeout_sec).items()}
 
 
 def own_states(timeout_sec: float) -> dict[str, str]:

@@ -29,7 +29,7 @@ def files_in(said: str) -> list[list[str]]:
 
 
 FILES = (
-    (["bjobs", "-a", "-noheader", "-o", "jobid output_file delimiter='|'"], _files),
+    ([*FIELDS, "jobid output_file delimiter='|'"], _files),
     (["bjobs", "-a", "-l"], files_in),
 )
 """Ways to ask for output files; the second one is for LSF's relatives."""

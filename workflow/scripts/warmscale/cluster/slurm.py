@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .ask import RefusedError, answer, chunks, silence
+from .ask import COMMAND_TIMEOUT_SEC, RefusedError, answer, chunks, silence
 
 if TYPE_CHECKING:
     from .placement import Where
@@ -153,7 +153,7 @@ def refusal_in(said: str) -> str:
     return re.sub(r"; sbatch: (error: )?", "; ", "; ".join(line.strip() for line in said.strip().splitlines()))
 
 
-def squeue(job_ids: Sequence[str]) -> str:
+def squeue(job_ids: Sequence[str], timeout_sec: float = COMMAND_TIMEOUT_SEC) -> str:
     """What squeue says of these jobs, which it knows for minutes after their end, also where there is no accounting.
 
     Raises SchedulerSilentError.
@@ -161,16 +161,16 @@ def squeue(job_ids: Sequence[str]) -> str:
     said = ""
     for chunk in chunks(job_ids):
         words = ["squeue", "--noheader", "--states=all", "--format=%i %T %r", f"--jobs={','.join(chunk)}"]
-        code, rows = answer(words)
+        code, rows = answer(words, timeout_sec=timeout_sec)
         if code and "Invalid job id" not in rows:
             raise silence(words, code, rows)
         said += rows
     return said
 
 
-def states(job_ids: Sequence[str]) -> dict[str, str]:
+def states(job_ids: Sequence[str], timeout_sec: float = COMMAND_TIMEOUT_SEC) -> dict[str, str]:
     """{job id: state} of the jobs that Slurm knows; raises SchedulerSilentError."""
-    return states_in(squeue(job_ids))
+    return states_in(squeue(job_ids, timeout_sec))
 
 
 def own_states(timeout_sec: float) -> dict[str, str]:

@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from ..cluster.ask import SchedulerSilentError
+from ..cluster.batch import SPEECH
 from ..cluster.walltime import job_id
 from .findings import Lines, fail, ok, warn
 from .quota import quotas_on
-from .schedulers import COMMANDS, SPEECH
+from .schedulers import COMMANDS
 from .storage import why_not_writable
 
 ANSWER_SEC = 10.0

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING
 
 from ..cluster import lsf, slurm
 from ..cluster.ask import RefusedError, SchedulerSilentError
+from ..cluster.batch import SPEECH
 from ..cluster.job_shell import FIND_CACHES, in_job
 from ..cluster.lsf_jobs import output_in
-from .findings import ask
+from .findings import ANSWER_SEC, ask
 from .on_nodes import CheckFolder
-from .schedulers import SPEECH
 
 if TYPE_CHECKING:
     from ..cluster.placement import Where
@@ -138,7 +138,7 @@ def _wait(scheduler: str, job_id: str, folder: CheckFolder, wait_min: float) -> 
 def _state(scheduler: str, job_id: str) -> str | None:
     """As the scheduler calls it; empty where it does not know the job, None where it does not answer."""
     try:
-        return SPEECH[scheduler].states([job_id]).get(job_id, "")
+        return SPEECH[scheduler].states([job_id], ANSWER_SEC).get(job_id, "")
     except SchedulerSilentError:
         return None
 

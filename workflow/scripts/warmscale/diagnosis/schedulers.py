@@ -7,8 +7,8 @@ import re
 import shutil
 from typing import TYPE_CHECKING
 
-from ..cluster import lsf, slurm
 from ..cluster.ask import SchedulerSilentError
+from ..cluster.batch import SPEECH
 from .findings import ANSWER_SEC, Lines, ask, counted, fail, first_line, ok, warn
 
 if TYPE_CHECKING:
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 COMMANDS = {"lsf": ("bsub", "bjobs", "bkill"), "slurm": ("sbatch", "squeue", "scancel")}
 VERSION = {"lsf": ("bsub", "-V"), "slurm": ("sbatch", "--version")}
-SPEECH = {"lsf": lsf, "slurm": slurm}
 
 
 def scheduler(site: Site) -> Lines:
